@@ -1,0 +1,1 @@
+"""The cloud half: ingest, storage layout and the read side."""

@@ -1,0 +1,1 @@
+"""The local cloud: the deployed template, run on this machine."""

@@ -1,0 +1,1 @@
+"""The fleet simulator: virtual gateways that stand in for hardware."""
