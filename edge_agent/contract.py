@@ -181,6 +181,9 @@ KINDS: Mapping[str, Kind] = {
     )
 }
 _BY_CODE = {kind.code: kind for kind in KINDS.values()}
+_LIMITS = {kind.name: tuple(column.maximum for column in kind.columns) for kind in KINDS.values()}
+_FLAGS = tuple(map(Flag, range(1 << len(Flag))))
+_OUTCOMES = tuple(Outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +226,7 @@ class Batch:
 
     gateway: str
     epoch: int
-    """64 bit; a new one for each new spool."""
+    """63 bit; a new one for each new spool."""
     first_sequence: int
     sealed_ms: int
     readings: tuple[Reading, ...]
@@ -251,16 +254,26 @@ def not_measured(link: str, kind: str, at_ms: int, outcome: Outcome, flags: Flag
 
 def check(batch: Batch) -> None:
     """Raise ContractError unless the batch keeps every limit of the contract."""
+    for position, reading in enumerate(batch.readings):
+        _check_reading(reading, position)
+    _check_frame(batch)
+
+
+def _check_frame(batch: Batch) -> None:
+    """All but the readings' own columns, which the packed form cannot hold out of range."""
     _require(bool(GATEWAY_PATTERN.fullmatch(batch.gateway)), f"gateway {batch.gateway!r} is not a valid name")
     _require(
         0 < len(batch.readings) <= MAX_READINGS, f"{len(batch.readings)} readings, not 1 to {MAX_READINGS}"
     )
     for name in ("epoch", "first_sequence", "sealed_ms"):
         _require(0 <= getattr(batch, name) < 1 << 63, f"{name} is not a 63-bit unsigned integer")
-    for link in chain({reading.link for reading in batch.readings}, (link.id for link in batch.links)):
+    defined = {link.id: link for link in batch.links}
+    _require(len(defined) == len(batch.links), "a link is defined twice")
+    for link in {*defined, *(reading.link for reading in batch.readings)}:
         _require(bool(LINK_PATTERN.fullmatch(link)), f"link {link!r} is not a valid id")
-    for position, reading in enumerate(batch.readings):
-        _check_reading(reading, position)
+    for text in chain.from_iterable(map(_texts, batch.links)):
+        _text(text)
+    _require(batch.last_ms < 1 << 63, "at_ms is not a 63-bit unsigned integer")
     _require(batch.last_ms - batch.first_ms <= MAX_SPAN_MS, "the batch spans more than an hour")
 
 
@@ -270,12 +283,12 @@ def _check_reading(reading: Reading, position: int) -> None:
     if kind is None:
         raise ContractError(f"{where}: unknown kind {reading.kind!r}")
     _require(0 <= reading.at_ms < 1 << 63, f"{where}: at_ms is not a 63-bit unsigned integer")
-    _require(
-        len(reading.values) == len(kind.columns), f"{where}: {len(reading.values)} values for {kind.name}"
-    )
-    for column, value in zip(kind.columns, reading.values, strict=True):
-        if value is not None and not 0 <= value <= column.maximum:
-            raise ContractError(f"{where}: {column.name} {value} is not within 0 to {column.maximum}")
+    _require(0 <= reading.flags < 1 << len(Flag), f"{where}: flags {int(reading.flags):#x} are not all known")
+    limits = _LIMITS[kind.name]
+    _require(len(reading.values) == len(limits), f"{where}: {len(reading.values)} values for {kind.name}")
+    for place, (value, limit) in enumerate(zip(reading.values, limits, strict=True)):
+        if value is not None and not 0 <= value <= limit:
+            raise ContractError(f"{where}: {kind.columns[place].name} {value} is not within 0 to {limit}")
 
 
 def _require(condition: bool, message: str) -> None:
@@ -345,12 +358,18 @@ def _steps(times: Sequence[int]) -> list[int]:
 def _pack_link(name: str, link: Link | None) -> bytes:
     if link is None:
         return b"\0" + _text(name)
-    fields = (name, link.peer, link.interface, link.next_hop, link.vlan, link.target, link.medium)
-    return b"\1" + b"".join(map(_text, fields)) + bytes([link.metered])
+    return b"\1" + b"".join(map(_text, _texts(link))) + bytes([link.metered])
+
+
+def _texts(link: Link) -> tuple[str, ...]:
+    return (link.id, link.peer, link.interface, link.next_hop, link.vlan, link.target, link.medium)
 
 
 def _text(value: str) -> bytes:
-    raw = value.encode()
+    try:
+        raw = value.encode()
+    except UnicodeEncodeError as error:  # JSON can escape half a surrogate pair, UTF-8 cannot hold one
+        raise ContractError(f"{value[:20]!r} is not Unicode text") from error
     _require(len(raw) <= 255, f"{value[:20]!r}... is longer than 255 B")
     return bytes([len(raw)]) + raw
 
@@ -410,13 +429,15 @@ def _unpack(body: bytes) -> Batch:
     names, links = _unpack_links(reader)
     series = [(_kind_of(reader.byte()), _item(names, reader.byte(), "link")) for _ in range(reader.byte())]
     count = int.from_bytes(reader.take(2), "big")
-    which = [_item(series, index, "series") for index in reader.column(count, 1)]
-    steps, flags, outcomes = reader.column(count, 4), reader.column(count, 1), reader.column(count, 1)
+    which = [_item(series, index, "series") for index in reader.take(count)]
+    steps = reader.column(count, 4)
+    flags = [_item(_FLAGS, flag, "flags value") for flag in reader.take(count)]
+    outcomes = [_item(_OUTCOMES, outcome, "outcome") for outcome in reader.take(count)]
     times = (time % (1 << 32) for time in accumulate(steps))
     values = _unpack_values(reader, [kind for kind, _ in which])
     reader.end()
     readings = tuple(
-        Reading(link, kind.name, base + time, next(values[kind.code]), Flag(flag), Outcome(outcome))
+        Reading(link, kind.name, base + time, next(values[kind.code]), flag, outcome)
         for (kind, link), time, flag, outcome in zip(which, times, flags, outcomes, strict=True)
     )
     return Batch(gateway, epoch, first_sequence, sealed_ms, readings, links)
@@ -467,7 +488,8 @@ def _kind_of(code: int) -> Kind:
 
 
 def _item(items: Sequence[T], index: int, what: str) -> T:
-    _require(index < len(items), f"{what} {index} of {len(items)}")
+    if index >= len(items):
+        raise ContractError(f"{what} {index} of {len(items)}")
     return items[index]
 
 
@@ -508,11 +530,10 @@ def describe_reading(reading: Reading) -> dict[str, Any]:
 
 def _from_json(data: bytes) -> Batch:
     given = json.loads(data)
-    _require(given["version"] == VERSION, f"version {given['version']!r} is not known")
-    links = tuple(
-        Link(**{name: link[name] for name in Link.__slots__ if name in link})
-        for link in given.get("links", ())
-    )
+    version = _typed(given["version"], int, "version")
+    _require(version == VERSION, f"version {version} is not known")
+    _known(given, ("version", "links", *Batch.__slots__), "the batch")
+    links = tuple(Link(**link) for link in given.get("links", ()))
     for link in links:
         _require(
             all(
@@ -530,14 +551,19 @@ def _from_json(data: bytes) -> Batch:
     )
 
 
+_READING_FIELDS = ("link", "kind", "at_ms", "flags", "outcome")
+
+
 def _reading_from_json(given: Mapping[str, Any]) -> Reading:
     kind = KINDS.get(_typed(given["kind"], str, "kind"))
     if kind is None:
         raise ContractError(f"unknown kind {given['kind']!r}")
+    columns = tuple(column.name for column in kind.columns)
+    _known(given, (*_READING_FIELDS, *columns), "a reading")
     flags = Flag.NONE
     for name in given.get("flags", ()):
         flags |= Flag[name.upper()]
-    values = (given.get(column.name) for column in kind.columns)
+    values = map(given.get, columns)
     return Reading(
         _typed(given["link"], str, "link"),
         kind.name,
@@ -548,6 +574,12 @@ def _reading_from_json(given: Mapping[str, Any]) -> Reading:
     )
 
 
+def _known(given: Mapping[str, Any], fields: Sequence[str], where: str) -> None:
+    """Refuse a misspelt field: ignoring it would turn its value into a silent null."""
+    unknown = sorted(given.keys() - set(fields))
+    _require(not unknown, f"{where} has unknown fields {unknown[:3]}")
+
+
 def _typed(value: object, kind: type[T], name: str) -> T:
     _require(isinstance(value, kind) and not isinstance(value, bool), f"{name} is not {kind.__name__}")
     return value  # type: ignore[return-value]
@@ -556,7 +588,12 @@ def _typed(value: object, kind: type[T], name: str) -> T:
 def decode(data: bytes) -> Batch:
     """The batch in either form; raises ContractError, and nothing else, for anything but a valid one."""
     try:
-        batch = _from_json(data) if data[:1] == b"{" else _unpack(_inflate(data))
+        if data[:1] == b"{":
+            batch = _from_json(data)
+            check(batch)
+        else:
+            batch = _unpack(_inflate(data))
+            _check_frame(batch)
     except ContractError:
         raise
     except (
@@ -569,5 +606,4 @@ def decode(data: bytes) -> Batch:
         zlib.error,
     ) as error:
         raise ContractError(f"not a batch: {error!r}") from error
-    check(batch)
     return batch

@@ -1,0 +1,62 @@
+# Linkpulse. `make help` lists what there is; each target sets up what it needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SECONDS_ARGUMENT := $(if $(filter command line environment override,$(origin SECONDS)),--seconds $(SECONDS))
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		|| { echo "linkpulse needs Python 3.11 to 3.13; give one with: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "no venv module; install it with: apt-get install python3-venv"; exit 1; }
+
+# A stamp a set of packages, so that the demo does not wait for the developers' tools.
+$(VENV)/.local: pyproject.toml | $(VENV)/bin/python
+	@echo "setting up the demo's packages (about a minute, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local]' && touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	@echo "setting up the developers' packages (one to two minutes, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' && touch $@ $(VENV)/.local
+
+# The broker is a system package: installed when we may, asked for in one line when not.
+.PHONY: mosquitto
+mosquitto:
+	@PATH="$$PATH:/usr/sbin"; command -v mosquitto >/dev/null && command -v mosquitto_pub >/dev/null \
+		|| if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "installing mosquitto"; \
+			{ apt-get install -y -qq --no-install-recommends mosquitto mosquitto-clients \
+				|| { apt-get update -qq && apt-get install -y -qq --no-install-recommends mosquitto mosquitto-clients; }; } \
+				>build-mosquitto.log 2>&1 && rm -f build-mosquitto.log \
+				|| { echo "mosquitto could not be installed: see build-mosquitto.log"; exit 1; }; \
+		else echo "mosquitto is missing; install it with: sudo apt-get install mosquitto mosquitto-clients"; exit 1; fi
+
+setup: $(VENV)/.dev mosquitto ## set up everything for developers
+
+demo: mosquitto $(VENV)/.local ## the whole pipeline on this machine; SECONDS=40 ends by itself
+	@exec $(BIN)/python -m infrastructure.demo $(SECONDS_ARGUMENT)
+
+test: setup ## every test
+	@$(BIN)/python -m pytest
+
+format: $(VENV)/.dev ## write the agreed format
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+check: $(VENV)/.dev template-check ## format, lint, strict types, architecture, template
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_architecture.py
+
+bench: $(VENV)/.dev ## speed and memory, as ratios against a named peer in the same run
+	@$(BIN)/python -m tests.benchmarks
+
+clean: ## forget what was built; the local cloud must be down
+	@rm -rf build $(VENV) .venv-sam .mypy_cache .ruff_cache .pytest_cache
+
+include infrastructure/deploy.mk

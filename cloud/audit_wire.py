@@ -1,0 +1,242 @@
+"""A second reader of the wire form, for the audit alone: written from the description, not from the code.
+
+The audit must be able to contradict the ingest path, so nothing here is shared with it: the columns of
+each kind, the outcomes and the flags are written out again. A test holds this file against the contract.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+MAX_BODY = 65_536
+OUTCOMES = ("measured", "overrun", "denied", "unresolved", "unreachable", "no_interface", "failed")
+FLAGS = ("kernel_sent", "kernel_received", "clock_synced", "restamped", "simulated")
+
+_ECHO = """sent:2 received:2 late:2 duplicate:2 corrupt:2 in_flight:2 rtt_min_us:4 rtt_p50_us:4+rtt_min_us
+    rtt_p95_us:4+rtt_min_us rtt_max_us:4+rtt_min_us rtt_mean_us:4+rtt_min_us rtt_stddev_us:4 ipdv_mean_us:4"""
+_CONNECT = """sent:2 connected:2 refused:2 timed_out:2 connect_min_us:4 connect_p50_us:4+connect_min_us
+    connect_max_us:4+connect_min_us connect_mean_us:4+connect_min_us"""
+_INTERFACE = """up:1 speed_kbps:4 full_duplex:1 mtu:4 period_ms:4 rx_bytes:8 tx_bytes:8 rx_packets:8
+    tx_packets:8 rx_errors:8 tx_errors:8 rx_dropped:8 tx_dropped:8"""
+
+
+class WireError(ValueError):
+    """The bytes of an item cannot be read; the message says what does not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column as it lies in the body: its bytes, and the position of the column it is a difference to."""
+
+    name: str
+    width: int
+    over: int | None
+
+
+def _fields(description: str) -> tuple[Field, ...]:
+    positions: dict[str, int] = {}
+    fields: list[Field] = []
+    for position, entry in enumerate(description.split()):
+        name, _, rest = entry.partition(":")
+        width, _, over = rest.partition("+")
+        positions[name] = position
+        fields.append(Field(name, int(width), positions[over] if over else None))
+    return tuple(fields)
+
+
+KINDS: Mapping[int, tuple[str, tuple[Field, ...]]] = {
+    1: ("echo", _fields(_ECHO)),
+    2: ("connect", _fields(_CONNECT)),
+    3: ("interface", _fields(_INTERFACE)),
+}
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    name: tuple(field.name for field in fields) for name, fields in KINDS.values()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReading:
+    """One reading as the table holds it; ``content`` is its flags (bits), outcome (code) and columns."""
+
+    link: str
+    kind: str
+    at_ms: int
+    content: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """What one item of the table says."""
+
+    gateway: str
+    epoch: int
+    first_sequence: int
+    readings: tuple[StoredReading, ...]
+
+    @property
+    def first_ms(self) -> int:
+        """Time of the earliest reading, ms."""
+        return min(reading.at_ms for reading in self.readings)
+
+
+def content_of(reading: Mapping[str, Any]) -> tuple[int | None, ...]:
+    """Flags, outcome and columns of a reading written as JSON; WireError for a name that is not known."""
+    names = COLUMNS.get(reading["kind"])
+    if names is None:
+        raise WireError(f"unknown kind {reading['kind']!r}")
+    flags = sum(1 << _position(FLAGS, name, "flag") for name in reading.get("flags", ()))
+    outcome = _position(OUTCOMES, reading.get("outcome", "measured"), "outcome")
+    return (flags, outcome, *map(reading.get, names))
+
+
+def _position(names: Sequence[str], name: str, what: str) -> int:
+    try:
+        return names.index(name)
+    except ValueError:
+        raise WireError(f"unknown {what} {name!r}") from None
+
+
+def gateway_of(payload: bytes) -> str:
+    """The gateway that a payload names, without reading the rest of it; WireError when it names none."""
+    if payload[:1] == b"{":
+        return read(payload).gateway
+    return _Body(_inflate(payload)).text()
+
+
+def read(payload: bytes) -> StoredBatch:
+    """The batch in its packed or its JSON form; raises WireError for anything else."""
+    try:
+        batch = _read_json(payload) if payload[:1] == b"{" else _read_body(_Body(_inflate(payload)))
+    except WireError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise WireError(f"cannot be read: {error!r}") from error
+    if not batch.readings:
+        raise WireError("holds no reading")
+    return batch
+
+
+def _read_json(payload: bytes) -> StoredBatch:
+    given = json.loads(payload)
+    readings = tuple(
+        StoredReading(_a(str, each["link"]), each["kind"], _a(int, each["at_ms"]), content_of(each))
+        for each in given["readings"]
+    )
+    epoch, first_sequence = int(given["epoch"], 16), _a(int, given["first_sequence"])
+    return StoredBatch(_a(str, given["gateway"]), epoch, first_sequence, readings)
+
+
+def _a(kind: type[T], value: object) -> T:
+    if not isinstance(value, kind):
+        raise WireError(f"has {value!r} where {kind.__name__} belongs")
+    return value
+
+
+def _inflate(payload: bytes) -> bytes:
+    if len(payload) < 6 or payload[0] != 1:
+        raise WireError("is neither JSON nor version 1")
+    inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    try:
+        body = inflater.decompress(payload[5:], MAX_BODY + 1)
+    except zlib.error as error:
+        raise WireError(f"does not inflate: {error}") from error
+    if len(body) > MAX_BODY or not inflater.eof or inflater.unused_data:
+        raise WireError("does not end where its deflate stream does")
+    if zlib.crc32(body) != int.from_bytes(payload[1:5], "big"):
+        raise WireError("has a wrong checksum")
+    return body
+
+
+class _Body:
+    """A cursor over an inflated body."""
+
+    def __init__(self, body: bytes) -> None:
+        self._view = memoryview(body)
+
+    def bytes(self, size: int) -> bytes:
+        if len(self._view) < size:
+            raise WireError("is cut short")
+        taken, self._view = self._view[:size].tobytes(), self._view[size:]
+        return taken
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.bytes(size), "big")
+
+    def text(self) -> str:
+        return self.bytes(self.number(1)).decode()
+
+    def planes(self, rows: int, width: int) -> list[int]:
+        """Rows big-endian integers whose first bytes come together, then their second bytes, and so on."""
+        numbers = [0] * rows
+        for _ in range(width):
+            numbers = [number << 8 | low for number, low in zip(numbers, self.bytes(rows), strict=True)]
+        return numbers
+
+    def finished(self) -> bool:
+        return not self._view
+
+
+def _read_body(body: _Body) -> StoredBatch:
+    gateway = body.text()
+    epoch, first_sequence, _sealed_ms, base_ms = (body.number(8) for _ in range(4))
+    links = [_skip_definition(body) for _ in range(body.number(1))]
+    series = [(body.number(1), links[body.number(1)]) for _ in range(body.number(1))]
+    rows = body.number(2)
+    which = [series[index] for index in body.bytes(rows)]
+    times = list(_times(body.planes(rows, 4)))
+    flags, outcomes = body.bytes(rows), body.bytes(rows)
+    columns = {code: _columns(body, code, which) for code in sorted({code for code, _ in which})}
+    if not body.finished():
+        raise WireError("has bytes after its last column")
+    readings = tuple(
+        StoredReading(link, KINDS[code][0], base_ms + time, (flag, outcome, *next(columns[code])))
+        for (code, link), time, flag, outcome in zip(which, times, flags, outcomes, strict=True)
+    )
+    return StoredBatch(gateway, epoch, first_sequence, readings)
+
+
+def _skip_definition(body: _Body) -> str:
+    """The id of a link; its definition, when it has one, says nothing about readings."""
+    defined = body.number(1)
+    link = body.text()
+    if defined:
+        for _ in range(6):
+            body.text()
+        body.number(1)
+    return link
+
+
+def _times(steps: Sequence[int]) -> Iterator[int]:
+    """Milliseconds after the base time; a step backwards is stored modulo 2^32."""
+    time = 0
+    for step in steps:
+        time = (time + step) & 0xFFFF_FFFF
+        yield time
+
+
+def _columns(body: _Body, code: int, which: Sequence[tuple[int, str]]) -> Iterator[tuple[int | None, ...]]:
+    """The rows of one kind, null as None; a column that an older sender did not have is null."""
+    if body.number(1) != code:
+        raise WireError(f"has no columns of kind {code} where they belong")
+    given, fields = body.number(1), KINDS[code][1]
+    if given > len(fields):
+        raise WireError(f"has {given} columns of kind {code}, more than are known")
+    rows = sum(1 for each, _ in which if each == code)
+    columns: list[list[int | None]] = []
+    for field in fields[:given]:
+        bases = columns[field.over] if field.over is not None else [None] * rows
+        modulus = 256**field.width - 1
+        columns.append(
+            [
+                (stored - 1 + (base or 0)) % modulus if stored else None
+                for stored, base in zip(body.planes(rows, field.width), bases, strict=True)
+            ]
+        )
+    columns += [[None] * rows for _ in fields[given:]]
+    return zip(*columns, strict=True)

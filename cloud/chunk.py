@@ -1,0 +1,35 @@
+"""The item of one sealed batch: key and bytes as sealed, so that writing it again changes nothing (pure)."""
+
+from __future__ import annotations
+
+from cloud import keys
+from cloud.decode import Arrival
+from cloud.keys import Item
+from cloud.validate import present_ms
+from edge_agent.contract import Batch, decode
+
+
+def pack(arrival: Arrival, retention_days: int) -> Item:
+    """The chunk of an arrival; it expires so many days after its last reading."""
+    batch = arrival.batch
+    expires_ms = present_ms(arrival, batch.last_ms) + retention_days * keys.DAY_MS
+    item: Item = {
+        keys.PARTITION: {"S": keys.chunk_partition(batch.gateway, batch.first_ms)},
+        keys.SORT: {"S": keys.chunk_sort(batch.first_ms, batch.epoch, batch.first_sequence)},
+        keys.BYTES: {"B": arrival.envelope.payload},
+        keys.EXPIRES: {"N": str(expires_ms // 1000)},
+    }
+    if arrival.envelope.direct:
+        item[keys.SOURCE] = {"S": keys.DIRECT}
+    return item
+
+
+def version(arrival: Arrival) -> str:
+    """How new what a batch says is, compared with other batches of its gateway."""
+    batch = arrival.batch
+    return keys.version(present_ms(arrival, batch.last_ms), batch.epoch, batch.first_sequence)
+
+
+def parse(item: Item) -> Batch:
+    """The batch of a chunk; raises ContractError when this version cannot read it."""
+    return decode(bytes(item[keys.BYTES]["B"]))

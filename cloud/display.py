@@ -1,0 +1,115 @@
+"""How figures look to people: tables, sparklines, times and units; "–" is what was not measured."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cloud.target import TargetError
+
+NOTHING = "–"
+BARS = "▁▂▃▄▅▆▇█"
+LOST = "×"
+"""In a sparkline: measured, and nothing came back."""
+_PIPE_WIDTH = 200
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def console() -> Console:
+    """Colour and the terminal's width on a terminal; plain and wide elsewhere, where nothing must be cut."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+
+def table(title: str, columns: Iterable[tuple[str, str]]) -> Table:
+    """An empty table; each column is (header, "left" or "right")."""
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for header, justify in columns:
+        made.add_column(header, justify="right" if justify == "right" else "left", no_wrap=True)
+    return made
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    json.dump(value, sys.stdout, indent=1, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def clean(text: str) -> str:
+    """A text of others, fit for a cell: nothing in it steers the terminal or reads as our markup."""
+    return escape("".join(character if character.isprintable() else "?" for character in text)) or NOTHING
+
+
+def utc(at_ms: int) -> str:
+    """A time to the second, UTC."""
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def age(milliseconds: int) -> str:
+    """A duration in its largest unit that is at least 2."""
+    seconds = max(milliseconds, 0) // 1000
+    for unit, size in reversed(_UNITS_S.items()):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def scaled(value: int | None, scale: float, digits: int) -> str:
+    """A stored integer in the unit of its column."""
+    return NOTHING if value is None else f"{value * scale:,.{digits}f}"
+
+
+def milliseconds(microseconds: int | None) -> str:
+    """µs as ms with three significant digits where it matters."""
+    if microseconds is None:
+        return NOTHING
+    return f"{microseconds / 1000:,.{2 if microseconds < 10_000 else 1 if microseconds < 100_000 else 0}f}"
+
+
+def percent(part: int, whole: int) -> str:
+    """A share in per cent; of nothing it is not measured."""
+    return f"{100 * part / whole:.1f}" if whole else NOTHING
+
+
+def sparkline(values: Sequence[float | None], lost: Sequence[bool]) -> str:
+    """One character a value, scaled from least to most; LOST where all was lost, a blank for no data."""
+    known = [value for value in values if value is not None]
+    low, high = (min(known), max(known)) if known else (0.0, 0.0)
+    step = (high - low) / (len(BARS) - 1)
+
+    def character(value: float | None, is_lost: bool) -> str:
+        if value is None:
+            return LOST if is_lost else " "
+        return BARS[round((value - low) / step)] if step else BARS[0]
+
+    return "".join(map(character, values, lost))
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+
+
+def moment(text: str, now_ms: int) -> int:
+    """A time in ms from "now", "90s", "15m", "1h", "2d" (ago) or ISO 8601 (UTC unless it says).
+
+    Raises TargetError for anything else.
+    """
+    if text == "now":
+        return now_ms
+    try:
+        if found := _DURATION.fullmatch(text):
+            delta = timedelta(seconds=float(found[1]) * _UNITS_S[found[2]])
+            return max(now_ms - int(delta.total_seconds() * 1000), 0)
+        given = datetime.fromisoformat(text)
+        at = given if given.tzinfo else given.replace(tzinfo=UTC)
+        return max(int(at.timestamp() * 1000), 0)
+    except (ValueError, OverflowError):
+        message = f"{text!r} is no time: give 90s, 15m, 1h or 2d (ago), or 2026-11-22T10:00"
+        raise TargetError(message, 2) from None

@@ -1,0 +1,135 @@
+"""`linkview gateways`: the gateways, when each was last heard and what it has sent."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cloud import display, enrol, queries
+from cloud.latest import Latest
+from cloud.quarantine import notice
+from cloud.queries import Enrolment
+from cloud.target import Target, add_options, from_arguments
+
+_COLUMNS = (
+    ("gateway", "left"),
+    ("site", "left"),
+    ("enrolled", "left"),
+    ("last seen", "left"),
+    ("age", "right"),
+    ("links", "right"),
+    ("readings in epoch", "right"),
+    ("epoch", "left"),
+    ("way in", "left"),
+    ("quarantined today", "right"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayRow:
+    """One gateway: enrolled, heard of, or both."""
+
+    gateway: str
+    enrolment: Enrolment | None
+    state: Latest | None
+    quarantined: int
+
+    @property
+    def links(self) -> int:
+        """Links that it has ever measured."""
+        return len({series.reading.link for series in self.state.series}) if self.state else 0
+
+    @property
+    def site(self) -> str:
+        """Where it stands."""
+        return (self.enrolment.site if self.enrolment else "") or (self.state.site if self.state else "")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `gateways`, with `list`, `add` and `remove`."""
+    parser = subparsers.add_parser("gateways", help="list, enrol and remove gateways", description=__doc__)
+    _add_listing(parser)
+    actions = parser.add_subparsers(dest="action", metavar="list|add|remove")
+    _add_listing(actions.add_parser("list", help="the gateways (the default)"))
+    enrol.add_parser(actions)
+    for name in ("add", "remove"):
+        add_options(actions.choices[name])
+
+
+def _add_listing(parser: argparse.ArgumentParser) -> None:
+    add_options(parser)
+    parser.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="for machines: units in the names"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the gateways, or do what `add` and `remove` say."""
+    if args.action in ("add", "remove"):
+        return enrol.run(args)
+    target, now_ms = from_arguments(args), time.time_ns() // 1_000_000
+    found = rows(target, now_ms)
+    if getattr(args, "json", False):
+        display.print_json([describe(row) for row in found])
+        return 0
+    console = display.console()
+    if not found:
+        console.print(f"no gateways yet on {target.place}: `linkview gateways add NAME` enrols one")
+    else:
+        table = display.table(f"gateways of {target.place}", _COLUMNS)
+        for row in found:
+            table.add_row(*_cells(row, now_ms))
+        console.print(table)
+    notice(target, now_ms, console)
+    return 0
+
+
+def rows(target: Target, now_ms: int) -> list[GatewayRow]:
+    """Every gateway that is enrolled or was ever heard, by name."""
+    states = {state.gateway: state for state in queries.latest_states(target)}
+    enrolments: Mapping[str, Enrolment] = {each.gateway: each for each in queries.enrolments(target)}
+    counts = queries.quarantine_counts(target, now_ms)
+    return [
+        GatewayRow(name, enrolments.get(name), states.get(name), counts[name])
+        for name in sorted(states.keys() | enrolments.keys())
+    ]
+
+
+def _cells(row: GatewayRow, now_ms: int) -> tuple[str, ...]:
+    added = row.enrolment.added_ms if row.enrolment else None
+    head = (
+        row.gateway,
+        display.clean(row.site),
+        display.NOTHING if added is None else display.utc(added),
+    )
+    if row.state is None:
+        heard: tuple[str, ...] = (display.NOTHING,) * 6
+    else:
+        heard = (
+            display.utc(row.state.rx_ms),
+            display.age(now_ms - row.state.rx_ms),
+            str(row.links),
+            f"{row.state.readings:,}",
+            f"{row.state.newest.epoch:016x}"[:8],
+            "direct" if row.state.direct else "MQTT",
+        )
+    return *head, *heard, str(row.quarantined) if row.quarantined else "0"
+
+
+def describe(row: GatewayRow) -> dict[str, Any]:
+    """A row as JSON values; null for what a gateway that was never heard has not said."""
+    state = row.state
+    return {
+        "gateway": row.gateway,
+        "site": row.site,
+        "added_ms": row.enrolment.added_ms if row.enrolment else None,
+        "last_seen_ms": state.rx_ms if state else None,
+        "links": row.links,
+        "readings_in_epoch": state.readings if state else None,
+        "epoch": f"{state.newest.epoch:016x}" if state else None,
+        "direct": state.direct if state else None,
+        "quarantined_today": row.quarantined,
+    }

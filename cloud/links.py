@@ -1,0 +1,166 @@
+"""`linkview links`: every link with its state and figures, the worst first."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+from typing import Any
+
+from rich.table import Table
+
+from cloud import display, queries, ranking
+from cloud.health import p50_us, tally
+from cloud.latest import Latest
+from cloud.quarantine import notice
+from cloud.ranking import LinkRow, State
+from cloud.target import Target, TargetError, add_options, from_arguments
+from edge_agent.contract import Reading, describe_reading
+
+SHOWN = 20
+BUCKETS = 20
+HOUR_MS = 3_600_000
+_READERS = 8
+_STYLES = {State.DOWN: "bold red", State.NO_DATA: "yellow", State.NOT_MEASURED: "yellow", State.UP: "green"}
+_COLUMNS = (
+    ("link", "left"),
+    ("gateway", "left"),
+    ("peer", "left"),
+    ("medium", "left"),
+    ("state", "left"),
+    ("age", "right"),
+    ("loss %", "right"),
+    ("p50 ms", "right"),
+    ("p95 / max ms", "right"),
+    ("p50, last hour", "left"),
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `links`."""
+    parser = subparsers.add_parser(
+        "links", help="every link, the worst first", description=f"{__doc__} {ranking.__doc__}"
+    )
+    add_options(parser)
+    parser.add_argument("--gateway", metavar="NAME", help="of this gateway only")
+    parser.add_argument(
+        "--limit", type=_count, metavar="N", help=f"rows at most ({SHOWN}; 0 and --json: all)"
+    )
+    parser.add_argument("--sort", choices=ranking.SORTS, default="worst", help="%(default)s first by default")
+    parser.add_argument("--json", action="store_true", help="for machines: raw integers, units in the names")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must not be negative")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the links."""
+    target, now_ms = from_arguments(args), time.time_ns() // 1_000_000
+    found = ranking.ordered(ranking.rows(_states(target, args.gateway), now_ms), args.sort)
+    limit = args.limit if args.limit is not None else 0 if args.json else SHOWN
+    shown = found[:limit] if limit else found
+    if args.json:
+        display.print_json([describe(row) for row in shown])
+        return 0
+    console = display.console()
+    if not found:
+        console.print(f"no links yet on {target.place}")
+    else:
+        console.print(draw(shown, recent(target, shown, now_ms), f"links of {target.place}"))
+    if len(shown) < len(found):
+        console.print(f"{len(found) - len(shown)} more: --limit 0 shows all", style="dim")
+    notice(target, now_ms, console)
+    return 0
+
+
+def _states(target: Target, gateway: str | None) -> list[Latest]:
+    if gateway is None:
+        return queries.latest_states(target)
+    state = queries.latest_state(target, gateway)
+    if state is None and gateway not in {each.gateway for each in queries.enrolments(target)}:
+        raise TargetError(f"no gateway {gateway} on {target.place}: see `linkview gateways`")
+    return [state] if state else []
+
+
+def recent(target: Target, rows: Iterable[LinkRow], now_ms: int) -> Mapping[tuple[str, str], list[Reading]]:
+    """The last hour of the kind that speaks for each shown link, by gateway and link."""
+    wanted = {(row.gateway, row.link): row.speaker.reading.kind for row in rows}
+    gateways = sorted({gateway for gateway, _ in wanted})
+    found: dict[tuple[str, str], list[Reading]] = {}
+    target.dynamodb()
+    with ThreadPoolExecutor(_READERS) as pool:
+        histories = pool.map(
+            lambda gateway: queries.history(target, gateway, now_ms - HOUR_MS, now_ms + 1), gateways
+        )
+        for gateway, history in zip(gateways, histories, strict=True):
+            for reading in history.readings:
+                if wanted.get((gateway, reading.link)) == reading.kind:
+                    found.setdefault((gateway, reading.link), []).append(reading)
+    return found
+
+
+def trend(readings: Sequence[Reading], now_ms: int) -> str:
+    """A sparkline of the median time over the last hour, a character for each three minutes."""
+    buckets: list[list[Reading]] = [[] for _ in range(BUCKETS)]
+    for reading in readings:
+        index = (reading.at_ms - (now_ms - HOUR_MS)) * BUCKETS // HOUR_MS
+        buckets[min(max(index, 0), BUCKETS - 1)].append(reading)
+    times = [[time for time in map(p50_us, bucket) if time is not None] for bucket in buckets]
+    lost = [any(counted.lost for counted in map(tally, bucket) if counted) for bucket in buckets]
+    return display.sparkline([median(each) if each else None for each in times], lost)
+
+
+def draw(
+    rows: Sequence[LinkRow],
+    history: Mapping[tuple[str, str], Sequence[Reading]],
+    title: str,
+    now_ms: int | None = None,
+) -> Table:
+    """The rows as a table; links without history have no sparkline."""
+    now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    table = display.table(title, _COLUMNS)
+    for row in rows:
+        state = row.state.value if row.state is not State.NOT_MEASURED else _why(row)
+        table.add_row(
+            row.link,
+            row.gateway,
+            display.clean(row.peer),
+            display.clean(row.medium),
+            f"[{_STYLES[row.state]}]{state}[/]",
+            display.age(row.age_ms),
+            display.percent(row.speaker.lost, row.speaker.sent),
+            display.milliseconds(row.p50_us),
+            f"{display.milliseconds(row.p95_us)} / {display.milliseconds(row.max_us)}",
+            trend(history.get((row.gateway, row.link), ()), now_ms),
+        )
+    return table
+
+
+def _why(row: LinkRow) -> str:
+    outcome = row.speaker.reading.outcome
+    return f"not measured: {outcome.name.lower().replace('_', ' ')}" if outcome else "not measured"
+
+
+def describe(row: LinkRow) -> dict[str, Any]:
+    """A row as JSON values: integers as stored, null where nothing was measured."""
+    return {
+        "link": row.link,
+        "gateway": row.gateway,
+        "peer": row.peer,
+        "medium": row.medium,
+        "state": row.state.value,
+        "age_ms": row.age_ms,
+        "kind": row.speaker.reading.kind,
+        "sent": row.speaker.sent,
+        "lost": row.speaker.lost,
+        "p50_us": row.p50_us,
+        "p95_us": row.p95_us,
+        "max_us": row.max_us,
+        "readings": [describe_reading(reading) for reading in row.readings],
+    }

@@ -1,0 +1,105 @@
+"""Records that will never be stored as readings: why, where they were, and their quarantine items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cloud import keys
+from cloud.keys import Item
+
+KEPT_BYTES = 32_768
+"""Bytes of a payload that the quarantine keeps; a longer one is cut, and said to be."""
+REASON_LENGTH = 300
+NAME_LENGTH = 128
+
+
+class Rejected(Exception):
+    """A record breaks a rule; ``code`` is the rule's name, fit for logs, the message may quote content."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a record is in the stream."""
+
+    shard: str
+    sequence: str
+    arrived_ms: int
+    """When the stream took it, ms since 1970; the same for every retry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """A record to quarantine."""
+
+    position: Position
+    code: str
+    reason: str
+    thing: str
+    """Who sent it according to the rule, "" when not known."""
+    at_ms: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A record in quarantine, as read back."""
+
+    at_ms: int
+    code: str
+    reason: str
+    thing: str
+    shard: str
+    sequence: str
+    size: int
+    """Bytes it had."""
+    truncated: bool
+    payload: bytes
+
+
+def reject(rejected: Rejected, position: Position, thing: str, at_ms: int, payload: bytes) -> Poison:
+    """The poison that a rejected record becomes, its texts bounded."""
+    reason = keys.text(" ".join(str(rejected).split()), REASON_LENGTH)
+    return Poison(position, rejected.code, reason, keys.text(thing, NAME_LENGTH), at_ms, payload)
+
+
+def pack(poison: Poison, retention_days: int) -> Item:
+    """The quarantine item; its key depends on the record alone, so a retry overwrites it with itself."""
+    position, size = poison.position, len(poison.payload)
+    item: Item = {
+        keys.PARTITION: {"S": keys.quarantine_partition(poison.at_ms)},
+        keys.SORT: {"S": keys.quarantine_sort(poison.at_ms, position.shard, position.sequence)},
+        "code": {"S": poison.code},
+        "reason": {"S": poison.reason},
+        "thing": {"S": poison.thing},
+        "position": {"S": f"{position.shard} {position.sequence}"},
+        "size": {"N": str(size)},
+        "payload": {"B": poison.payload[:KEPT_BYTES]},
+        keys.EXPIRES: {"N": str((poison.at_ms + retention_days * keys.DAY_MS) // 1000)},
+    }
+    if size > KEPT_BYTES:
+        item["truncated"] = {"BOOL": True}
+    return item
+
+
+def parse(item: Item) -> Quarantined:
+    """The record in a quarantine item, of any projection that has its sort key."""
+    at_ms, shard, sequence = item[keys.SORT]["S"].split("#", 2)
+
+    def text(name: str) -> str:
+        return str(item.get(name, {}).get("S", ""))
+
+    return Quarantined(
+        int(at_ms),
+        text("code"),
+        text("reason"),
+        text("thing"),
+        shard,
+        sequence,
+        int(item.get("size", {}).get("N", 0)),
+        bool(item.get("truncated", {}).get("BOOL", False)),
+        bytes(item.get("payload", {}).get("B", b"")),
+    )

@@ -1,0 +1,58 @@
+"""The environment of the ingest function, read once into a frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+class SettingsError(Exception):
+    """The function is deployed with a wrong environment; the message names the variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the template tells the function."""
+
+    stage: str
+    readings_table: str
+    latest_table: str
+    registry_table: str
+    quarantine_table: str
+    allow_direct: bool
+    retention_days: int
+
+
+def load(environment: Mapping[str, str]) -> Settings:
+    """The settings in the environment; raises SettingsError for a missing or wrong variable."""
+    return Settings(
+        stage=_given(environment, "STAGE"),
+        readings_table=_given(environment, "READINGS_TABLE"),
+        latest_table=_given(environment, "LATEST_TABLE"),
+        registry_table=_given(environment, "REGISTRY_TABLE"),
+        quarantine_table=_given(environment, "QUARANTINE_TABLE"),
+        allow_direct=_flag(environment, "ALLOW_DIRECT"),
+        retention_days=_days(environment, "RETENTION_DAYS"),
+    )
+
+
+def _given(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        raise SettingsError(f"{name} is not set")
+    return value
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    value = _given(environment, name)
+    # Anything but the exact word must not open the door past the rule.
+    if value not in ("true", "false"):
+        raise SettingsError(f"{name} is {value!r}, neither true nor false")
+    return value == "true"
+
+
+def _days(environment: Mapping[str, str], name: str) -> int:
+    value = _given(environment, name)
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise SettingsError(f"{name} is {value!r}, not a number of days")
+    return int(value)

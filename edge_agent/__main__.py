@@ -1,0 +1,242 @@
+"""The command line ``edge-agent``; each command imports what it needs, so that all start fast."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_agent.config import Config
+
+OK, FAILED, USAGE, BAD_DATA, NO_INPUT, TEMPORARY, BAD_CONFIG, INTERRUPTED = 0, 1, 2, 65, 66, 75, 78, 130
+"""Exit codes; those above 64 are of sysexits.h."""
+
+EPILOG = """\
+settings are taken from the file, then EDGE_AGENT_SECTION__KEY of the environment, then --set.
+exit status: 0 fine, 1 negative result or failure, 2 usage, 75 try later, 78 bad configuration."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.command(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone; without this the interpreter complains when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return OK
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-agent",
+        description="Measures the links of a gateway and delivers the readings to AWS IoT Core.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    configured = _configured()
+
+    run = commands.add_parser("run", parents=[configured], help="measure and deliver until stopped")
+    run.add_argument("--record", type=Path, metavar="FILE", help="append each accepted reading to FILE")
+    run.set_defaults(command=_run)
+
+    check = commands.add_parser("check", parents=[configured], help="check the configuration, offline")
+    check.add_argument("file", nargs="?", type=Path, metavar="FILE", help="instead of --config")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.set_defaults(command=_check)
+
+    once = commands.add_parser(
+        "once", parents=[configured], help="run every probe once and print, send nothing"
+    )
+    once.add_argument("--json", action="store_true", help="print JSON")
+    once.set_defaults(command=_once)
+
+    _add_probe(commands.add_parser("probe", help="measure one target now, without a configuration"))
+
+    decode = commands.add_parser("decode", help="print a batch, packed or JSON, as JSON")
+    decode.add_argument("file", metavar="FILE", help="the payload, or - for standard input")
+    decode.set_defaults(command=_decode)
+
+    version = commands.add_parser("version", help="print the versions")
+    version.set_defaults(command=_version)
+    return parser
+
+
+def _configured() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="default: $EDGE_AGENT_CONFIG or /etc/edge-agent/agent.toml",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override a setting, such as mqtt.port=8884; may be repeated",
+    )
+    return parser
+
+
+def _add_probe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "kind",
+        choices=("icmp", "echo", "tcp", "connect", "interface", "simulated"),
+        metavar="KIND",
+        help="icmp (or echo), tcp (or connect), interface, simulated",
+    )
+    parser.add_argument("target", metavar="TARGET", help="a host or address, or the name of an interface")
+    parser.add_argument("--count", type=int, metavar="N", help="requests (icmp 5, tcp 3)")
+    parser.add_argument("--interval", type=_seconds, metavar="S", help="seconds between requests (icmp 0.2)")
+    parser.add_argument(
+        "--timeout", type=_seconds, default=2, metavar="S", help="seconds to wait for an answer (2)"
+    )
+    parser.add_argument("--port", type=int, metavar="PORT", help="of tcp (443)")
+    parser.add_argument("--interface", metavar="NAME", help="send through this interface")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(command=_probe)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.001 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not 0.001 to 3600 s")
+    return value
+
+
+def _run(options: argparse.Namespace) -> int:
+    import asyncio
+
+    from edge_agent import logs
+    from edge_agent.agent import supervise
+    from edge_agent.config import ConfigError
+    from edge_agent.spool import SpoolBusy, SpoolError
+
+    def load() -> Config:
+        config = _load(options)
+        logs.set_up(config.log.level, os.environ)
+        return config
+
+    try:
+        asyncio.run(supervise(load, os.environ, options.record))
+    except ConfigError as exc:
+        return _refuse(exc.problems, BAD_CONFIG)
+    except SpoolBusy as exc:
+        return _refuse([str(exc)], TEMPORARY)
+    except SpoolError as exc:
+        return _refuse([f"[spool] path {exc}"], BAD_CONFIG)
+    except OSError as exc:
+        return _refuse([f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)], FAILED)
+    return OK
+
+
+def _check(options: argparse.Namespace) -> int:
+    from edge_agent.config import ConfigError
+
+    if options.file:
+        options.config = options.file
+    try:
+        config = _load(options)
+    except ConfigError as exc:
+        if options.json:
+            print(json.dumps({"ok": False, "problems": exc.problems, "warnings": []}, indent=2))
+            return BAD_CONFIG
+        return _refuse(exc.problems, BAD_CONFIG)
+    if options.json:
+        print(json.dumps({"ok": True, "problems": [], "warnings": config.warnings}, indent=2))
+        return OK
+    for warning in config.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    series = sum(len(link.probes) for link in config.links)
+    mqtt = config.mqtt
+    print(f"{_path(options)}: ok: gateway {config.gateway.name}, {len(config.links)} links, {series} series")
+    print(f"delivers to {mqtt.endpoint}:{mqtt.port} with {mqtt.publisher}, topic {config.topic}")
+    return OK
+
+
+def _once(options: argparse.Namespace) -> int:
+    import logging
+
+    from edge_agent import measure
+    from edge_agent.config import ConfigError
+
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        config = _load(options, with_files=False)
+    except ConfigError as exc:
+        return _refuse(exc.problems, BAD_CONFIG)
+    return measure.once(config, options.json)
+
+
+def _probe(options: argparse.Namespace) -> int:
+    import logging
+
+    from edge_agent import measure
+
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        return measure.probe(options)
+    except ValueError as exc:
+        return _refuse([f"edge-agent probe: {str(exc).partition(': ')[2]}"], USAGE)
+
+
+def _decode(options: argparse.Namespace) -> int:
+    from edge_agent.contract import ContractError, decode, describe
+
+    try:
+        data = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
+        print(json.dumps(describe(decode(data)), indent=2))
+    except ContractError as exc:
+        return _refuse([f"{options.file}: {exc}"], BAD_DATA)
+    except OSError as exc:
+        return _refuse([f"{options.file}: {exc.strerror}"], NO_INPUT)
+    return OK
+
+
+def _version(_options: argparse.Namespace) -> int:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from edge_agent.contract import VERSION
+
+    try:
+        release = version("linkpulse")
+    except PackageNotFoundError:
+        release = "unknown (not installed)"
+    print(f"edge-agent {release}, wire contract {VERSION}, Python {platform.python_version()}")
+    return OK
+
+
+def _path(options: argparse.Namespace) -> Path:
+    from edge_agent.config import DEFAULT_PATH
+    from edge_agent.config_sources import CONFIG_VARIABLE
+
+    return options.config or Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_PATH)
+
+
+def _load(options: argparse.Namespace, with_files: bool = True) -> Config:
+    from edge_agent.config_load import load
+
+    return load(_path(options), os.environ, options.set, with_files=with_files)
+
+
+def _refuse(problems: Sequence[str], status: int) -> int:
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

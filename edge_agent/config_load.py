@@ -1,0 +1,205 @@
+"""From what was given to a checked Config: types, ranges, required and unknown keys, and across sections."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+from edge_agent.config import SECTIONS, Config, ConfigError, LinkSettings
+from edge_agent.config_sources import Given, Sources, Table, collect, suggestion
+from edge_agent.credentials import inspect
+from edge_agent.probes import PROBES
+
+T = TypeVar("T")
+
+MAX_LINKS = 255
+"""What a batch can name (contract)."""
+NEEDS = {"echo": "target", "connect": "target", "interface": "interface"}
+"""What a link must have for a probe to measure it."""
+
+_YES = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def load(
+    path: Path, environment: Mapping[str, str], flags: Sequence[str] = (), *, with_files: bool = True
+) -> Config:
+    """The configuration in effect: flags over environment over file; raises ConfigError with every problem.
+
+    ``with_files`` also looks at the certificate, the key and the CA.
+    """
+    sources = collect(path, environment, flags)
+    problems = sources.problems
+    sections: dict[str, Any] = {
+        name: _build(sources.tables[name], settings, path.parent, problems)
+        for name, settings in SECTIONS.items()
+    }
+    links = [_build(table, LinkSettings, path.parent, problems) for table in sources.links]
+    _check_links(links, sources)
+    warnings = [] if links else [f"{path}: no [[link]]: nothing is measured"]
+    if with_files and sections["mqtt"] is not None:
+        for key, message, is_fatal in inspect(sections["mqtt"]):
+            line = _line(sources.tables["mqtt"], key, message)
+            (problems if is_fatal else warnings).append(line)
+    if problems:
+        raise ConfigError(sorted(problems, key=_by_line))
+    named = {name.partition(".")[2]: each for name, each in sections.items() if name.startswith("probe.")}
+    plain = {name: each for name, each in sections.items() if "." not in name}
+    return Config(
+        **plain, probes=named, links=tuple(link for link in links if link), warnings=tuple(warnings)
+    )
+
+
+def _by_line(problem: str) -> tuple[str, int]:
+    match = re.match(r"(.*?):(\d+): ", problem)
+    return (match[1], int(match[2])) if match else (problem.partition(": ")[0], 0)
+
+
+def _line(table: Table, key: str, message: str) -> str:
+    given = table.keys.get(key)
+    return f"{given.place if given else table.place}: {table.name} {key} {message}"
+
+
+# --- one section ----------------------------------------------------------------------------------
+
+
+def _build(table: Table, settings: type[T], base: Path, problems: list[str]) -> T | None:
+    """The dataclass of a table, or None after its problems have been listed."""
+    known = {each.name: each for each in fields(settings)}  # type: ignore[arg-type]
+    before = len(problems)
+    values: dict[str, Any] = {}
+    types = get_type_hints(settings, include_extras=True)
+    for key, given in table.keys.items():
+        if key not in known:
+            hint = suggestion(key, list(known))
+            problems.append(f"{given.place}: {table.name} {key}: unknown key{hint}")
+            continue
+        try:
+            values[key] = _checked(given, types[key], base)
+        except ValueError as exc:
+            problems.append(_line(table, key, str(exc)))
+    for key, each in known.items():
+        if key not in table.keys and each.default is MISSING:
+            problems.append(f"{table.place}: {table.name} {key} is missing")
+    return _made(table, settings, values, problems) if len(problems) == before else None
+
+
+def _made(table: Table, settings: type[T], values: dict[str, Any], problems: list[str]) -> T | None:
+    """Build it; a ValueError of its own names the setting, which is left out to find what else is wrong."""
+    found = False
+    while True:
+        try:
+            made = settings(**values)
+        except ValueError as exc:
+            message = str(exc).partition(": ")[2]
+            key = message.partition(" ")[0]
+            place = table.keys[key].place if key in table.keys else table.place
+            problems.append(f"{place}: {table.name} {message}")
+            found = True
+            if key not in values:
+                return None
+            del values[key]
+        else:
+            return None if found else made
+
+
+def _checked(given: Given, hint: Any, base: Path) -> Any:
+    """The value, when it is of the type and passes the check that the field is annotated with."""
+    kind, *checks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    value = _converted(given, kind, base)
+    for check in checks:
+        complaint = check(value)
+        if complaint:
+            raise ValueError(complaint)
+    return value
+
+
+def _converted(given: Given, kind: Any, base: Path) -> Any:
+    """The value in the setting's type; raises ValueError with the end of a sentence."""
+    if kind is Path:
+        return base / Path(_text(given)).expanduser()
+    if kind is str:
+        return _text(given)
+    reader: Callable[[Given], Any] = {int: _integer, float: _number, bool: _truth}.get(kind, _names)
+    return reader(given)
+
+
+def _text(given: Given) -> str:
+    if isinstance(given.value, str):
+        return given.value
+    raise ValueError(f"{given.value!r} is not a text in quotes")
+
+
+def _integer(given: Given) -> int:
+    try:
+        value = int(given.value) if given.is_text else given.value
+    except ValueError:
+        value = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"{given.value!r} is not an integer")
+
+
+def _number(given: Given) -> float:
+    try:
+        value = float(given.value) if given.is_text else given.value
+    except ValueError:
+        value = None
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return value
+    raise ValueError(f"{given.value!r} is not a number")
+
+
+def _truth(given: Given) -> bool:
+    value = _YES.get(given.value.lower()) if given.is_text else given.value
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"{given.value!r} is not true or false")
+
+
+def _names(given: Given) -> tuple[str, ...]:
+    if isinstance(given.value, list) and all(isinstance(each, str) for each in given.value):
+        return tuple(given.value)
+    raise ValueError(f"{given.value!r} is not a list of texts")
+
+
+# --- across sections ------------------------------------------------------------------------------
+
+
+def _check_links(links: Sequence[LinkSettings | None], sources: Sources) -> None:
+    first: dict[str, str] = {}
+    for link, table in zip(links, sources.links, strict=True):
+        if link is None:
+            continue
+        place = table.keys["id"].place
+        if link.id in first:
+            sources.problems.append(f"{place}: [[link]] id {link.id!r} is taken by {first[link.id]}")
+        first.setdefault(link.id, place)
+        sources.problems.extend(_line(table, "probes", problem) for problem in _probe_problems(link))
+    if len(links) > MAX_LINKS:
+        sources.problems.append(f"{sources.links[MAX_LINKS].place}: [[link]] more than {MAX_LINKS} links")
+
+
+def _probe_problems(link: LinkSettings) -> list[str]:
+    problems: list[str] = []
+    kinds: dict[str, str] = {}
+    for name in link.probes:
+        if name not in PROBES:
+            hint = suggestion(name, list(PROBES)) or f"; known are {', '.join(PROBES)}"
+            problems.append(f"has an unknown probe {name!r}{hint}")
+            continue
+        needed = NEEDS.get(name)
+        if needed and not getattr(link, needed):
+            problems.append(f"has {name!r}, which needs {needed}")
+        kind = _kind(name)
+        if kind in kinds:
+            problems.append(f"has {kinds[kind]!r} and {name!r}, which give the same readings")
+        kinds.setdefault(kind, name)
+    return problems
+
+
+def _kind(name: str) -> str:
+    return str(getattr(PROBES[name], "kind", name))

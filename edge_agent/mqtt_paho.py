@@ -1,0 +1,173 @@
+"""The Publisher on paho-mqtt: any broker, and pure Python, so that it runs on every gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge_agent.credentials import CredentialsError, tls_context
+from edge_agent.mqtt_bridge import Bridge
+from edge_agent.uplink import PublishError
+
+AWS_ALPN = "x-amzn-mqtt-ca"
+"""Asks AWS IoT Core for MQTT on port 443 (docs.aws.amazon.com/iot/latest/developerguide/protocols.html)."""
+CLOSE_S = 5.0
+
+
+class PahoPublisher:
+    """MQTT 5 with mutual TLS; a new paho client for each connection, so none resends what the spool holds."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        port: int,
+        client_id: str,
+        ca: Path,
+        certificate: Path,
+        key: Path,
+        keepalive_s: int,
+        *,
+        timeout_s: float = 20.0,
+    ) -> None:
+        """``timeout_s`` bounds the wait for a connection and for each PUBACK."""
+        self._endpoint = endpoint
+        self._port = port
+        self._client_id = client_id
+        self._ca, self._certificate, self._key = ca, certificate, key
+        self._keepalive_s = keepalive_s
+        self._timeout_s = timeout_s
+        self._connection: _Connection | None = None
+
+    async def connect(self) -> None:
+        """Connect, at once when already connected; raises PublishError with the cause."""
+        if self._connection is not None and self._connection.bridge.is_open:
+            return
+        await self.close()
+        context = self._tls()
+        bridge = Bridge(f"{self._endpoint}:{self._port}")
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, self._client_id, protocol=mqtt.MQTTv5, reconnect_on_failure=False
+        )
+        client.tls_set_context(context)
+        client.connect_timeout = self._timeout_s
+        self._connection = _Connection(client, bridge)
+        client.connect_async(self._endpoint, self._port, self._keepalive_s)
+        client.loop_start()
+        await bridge.until_open(self._timeout_s)
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Publish with QoS 1 and wait for PUBACK; raises PublishRefused or PublishError."""
+        if self._connection is None:
+            raise PublishError(f"{self._endpoint}:{self._port}: not connected")
+        await self._connection.publish(topic, payload, self._timeout_s)
+
+    async def close(self) -> None:
+        """Disconnect and end paho's thread."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    def _tls(self) -> ssl.SSLContext:
+        try:
+            context = tls_context(self._ca, self._certificate, self._key)
+        except CredentialsError as exc:
+            raise PublishError(str(exc)) from exc
+        if self._port == 443:
+            context.set_alpn_protocols([AWS_ALPN])
+        return context
+
+
+class _Connection:
+    """One paho client from connect to disconnect; the callbacks run on paho's thread."""
+
+    def __init__(self, client: mqtt.Client, bridge: Bridge) -> None:
+        self.bridge = bridge
+        self._client = client
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._last_error = ""
+        client.on_pre_connect = self._on_pre_connect
+        client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_log = self._on_log
+
+    async def publish(self, topic: str, payload: bytes, timeout_s: float) -> None:
+        self.bridge.require_open()
+        info = self._client.publish(topic, payload, qos=1)
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self.bridge.lost(mqtt.error_string(info.rc))
+        await self.bridge.until_acknowledged(info.mid, topic, timeout_s)
+
+    async def close(self) -> None:
+        self._closed = True
+        self.bridge.lost("closed")
+        self._client.disconnect()
+        # Looked at rather than joined: a thread that is stuck in a name lookup must not hold up the exit.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                while self._thread is None or self._thread.is_alive():
+                    await asyncio.sleep(0.005)
+
+    def _on_pre_connect(self, _client: mqtt.Client, _data: Any) -> None:
+        self._thread = threading.current_thread()
+
+    def _on_connect(
+        self, client: mqtt.Client, _data: Any, _flags: mqtt.ConnectFlags, reason: ReasonCode, _: object
+    ) -> None:
+        if self._closed:
+            client.disconnect()
+        elif reason.is_failure:
+            self.bridge.lost(f"the broker refuses the connection: {reason}")
+        else:
+            self.bridge.opened()
+
+    def _on_connect_fail(self, client: mqtt.Client, _data: Any) -> None:
+        # paho does not hand over the cause, but it calls this while it handles the exception.
+        cause = sys.exc_info()[1]
+        self.bridge.lost(_describe(cause) if cause else "cannot connect")
+        client.disconnect()  # or its thread tries again, and the back-off is the uplink's
+
+    def _on_disconnect(
+        self,
+        _client: mqtt.Client,
+        _data: Any,
+        _flags: mqtt.DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        self.bridge.lost(self._last_error or f"connection lost: {reason}")
+
+    def _on_publish(
+        self, _client: mqtt.Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties
+    ) -> None:
+        self.bridge.acknowledged(mid, str(reason) if reason.is_failure else "")
+
+    def _on_log(self, _client: mqtt.Client, _data: Any, level: int, message: str) -> None:
+        # The only place where paho says why TLS ended a connection, as with a certificate refused.
+        if level == LogLevel.MQTT_LOG_ERR and "socket: " in message:
+            self._last_error = message.partition("socket: ")[2]
+
+
+def _describe(cause: BaseException) -> str:
+    match cause:
+        case ssl.SSLCertVerificationError():
+            return f"the broker's certificate is not trusted: {cause.verify_message}"
+        case ssl.SSLError():
+            return f"TLS: {cause.reason or cause}"
+        case TimeoutError():
+            return "no answer"
+        case OSError():
+            return cause.strerror or str(cause)
+    return str(cause)

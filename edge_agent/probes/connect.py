@@ -1,0 +1,153 @@
+"""TCP connect time to a service behind a link, as a client of that service sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_agent.contract import Link
+from edge_agent.probes.probe import Measurement, ProbeError, require_between
+from edge_agent.probes.resolve import Endpoint, Resolver
+from edge_agent.probes.socket_errors import bind_to_interface, probe_error
+
+REPORT_AT = 0.9
+"""The part of its timeout after which a round reports what it has, so that it does not overrun."""
+RESOLVE_WITHIN = 0.5
+SPACING_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectSettings:
+    """How a link's target is connected to."""
+
+    period_s: float = 60
+    timeout_s: float = 5
+    """Of the whole round."""
+    count: int = 3
+    port: int = 443
+
+    def __post_init__(self) -> None:
+        section = "probe.connect"
+        require_between(section, "period_s", self.period_s, 0.2, 86_400)
+        require_between(section, "timeout_s", self.timeout_s, 0.1, self.period_s)
+        require_between(section, "count", self.count, 1, 100)
+        require_between(section, "port", self.port, 1, 65_535)
+        if self.count * SPACING_S > self.timeout_s / 2:
+            raise ValueError(f"{section}: {self.count} connections 100 ms apart do not fit timeout_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How one connection ended: connected after so long, refused, or neither (no answer)."""
+
+    connected_ns: int | None = None
+    refused: bool = False
+
+
+def summary(attempts: Sequence[Attempt]) -> Measurement:
+    """The connect reading of a round: counts, then min, median, max and mean connect time in µs.
+
+    A refusal is an answer of the host, not of the service, so its time is no connect time.
+    """
+    times = sorted(each.connected_ns for each in attempts if each.connected_ns is not None)
+    refused = sum(each.refused for each in attempts)
+    counts = (len(attempts), len(times), refused, len(attempts) - len(times) - refused)
+    if not times:
+        return Measurement("connect", (*counts, None, None, None, None))
+    middle = (times[(len(times) - 1) // 2] + times[len(times) // 2]) / 2
+    figures = (times[0], middle, times[-1], sum(times) / len(times))
+    return Measurement("connect", (*counts, *(int((each + 500) // 1000) for each in figures)))
+
+
+class ConnectProbe:
+    """Connects to the link's target a few times a round; each connection is closed at once."""
+
+    kind = "connect"
+
+    def __init__(self, settings: ConnectSettings, resolver: Resolver | None = None) -> None:
+        self._settings = settings
+        self._resolver = resolver or Resolver()
+
+    async def __call__(self, link: Link) -> Measurement:
+        """One round; raises ProbeError when no connection could even be tried."""
+        timeout_s = self._settings.timeout_s
+        until = time.monotonic() + timeout_s * REPORT_AT
+        endpoint = await self._resolver.resolve(link.target, link.interface, timeout_s * RESOLVE_WITHIN)
+        async with asyncio.TaskGroup() as group:
+            turns = [
+                group.create_task(self._attempt(endpoint, link.interface, turn * SPACING_S, until))
+                for turn in range(self._settings.count)
+            ]
+        ends = [turn.result() for turn in turns]
+        attempts = [end for end in ends if isinstance(end, Attempt)]
+        errors = [end for end in ends if isinstance(end, ProbeError)]
+        if errors and not attempts:
+            raise errors[0]
+        return summary(attempts)
+
+    async def _attempt(
+        self, endpoint: Endpoint, interface: str, delay_s: float, until: float
+    ) -> Attempt | ProbeError:
+        """One connection; a ProbeError is returned, so that it does not end the others."""
+        await asyncio.sleep(delay_s)
+        try:
+            opened = _open(endpoint, interface)
+        except ProbeError as error:
+            return error
+        with opened:
+            try:
+                async with asyncio.timeout(max(until - time.monotonic(), 0)):
+                    return await _connect(opened, endpoint, self._settings.port)
+            except TimeoutError:
+                return Attempt()
+            except ProbeError as error:
+                return error
+
+    def close(self) -> None:
+        """Nothing is held between rounds."""
+
+
+def _open(endpoint: Endpoint, interface: str) -> socket.socket:
+    try:
+        opened = socket.socket(endpoint.family, socket.SOCK_STREAM)
+    except OSError as exc:
+        raise probe_error(exc, "open a TCP socket") from exc
+    opened.setblocking(False)
+    try:
+        if interface:
+            bind_to_interface(opened, interface)
+    except ProbeError:
+        opened.close()
+        raise
+    return opened
+
+
+async def _connect(opened: socket.socket, endpoint: Endpoint, port: int) -> Attempt:
+    """Connect and time it; an error that comes at once is this machine's, a later one the network's."""
+    started_ns = time.monotonic_ns()
+    code = opened.connect_ex(endpoint.sockaddr(port))
+    if code == errno.EINPROGRESS:
+        code = await _outcome(opened)
+    elif code not in (0, errno.ECONNREFUSED):
+        raise probe_error(OSError(code, os.strerror(code)), f"connect to {endpoint.address}")
+    if code == 0:
+        return Attempt(connected_ns=time.monotonic_ns() - started_ns)
+    # A host that does not answer ARP, or a router's "unreachable", is the link's failure: no answer.
+    return Attempt(refused=code == errno.ECONNREFUSED)
+
+
+async def _outcome(opened: socket.socket) -> int:
+    """The error code with which a pending connect ended, 0 for connected."""
+    loop = asyncio.get_running_loop()
+    writable = asyncio.Event()
+    loop.add_writer(opened.fileno(), writable.set)
+    try:
+        await writable.wait()
+    finally:
+        loop.remove_writer(opened.fileno())
+    return opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

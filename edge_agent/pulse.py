@@ -1,0 +1,36 @@
+"""Whether every loop of the agent still turns: what the watchdog is fed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Beat = Callable[[], None]
+"""Called by a loop each time it turns."""
+
+
+def no_beat() -> None:
+    """For a loop that nobody watches."""
+
+
+class Pulse:
+    """The last turn of each loop, by a monotonic clock in seconds."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._limits: dict[str, float] = {}
+        self._turned: dict[str, float] = {}
+
+    def watch(self, loop: str, within_s: float) -> Beat:
+        """Expect a turn of the loop at least every ``within_s``, from now on."""
+        self._limits[loop] = within_s
+
+        def beat() -> None:
+            self._turned[loop] = self._now()
+
+        beat()
+        return beat
+
+    def stalled(self) -> list[str]:
+        """The loops that have not turned in time."""
+        now = self._now()
+        return [loop for loop, limit in self._limits.items() if now - self._turned[loop] > limit]

@@ -1,0 +1,102 @@
+"""How readings become batches: the row form that waits for it, the grouping and the size limit (pure)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from edge_agent.contract import (
+    KINDS,
+    MAX_SPAN_MS,
+    Batch,
+    ContractError,
+    Flag,
+    Outcome,
+    Reading,
+    check,
+    encode,
+)
+
+BATCH_READINGS = 60
+"""Readings in a full batch: 10 links, every 10 s, for a minute, in one DynamoDB write unit (1 KiB)."""
+
+Numbered = tuple[int, Reading]
+"""A reading under its sequence number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A batch as it lies in the spool and goes over the wire."""
+
+    first_sequence: int
+    payload: bytes
+    count: int
+    """Readings in it."""
+
+
+def to_row(reading: Reading) -> bytes:
+    """A reading as compact JSON; raises ContractError when it breaks the contract."""
+    _check(reading)
+    row = json.dumps(
+        [
+            reading.link,
+            reading.kind,
+            reading.at_ms,
+            int(reading.flags),
+            int(reading.outcome),
+            *reading.values,
+        ],
+        separators=(",", ":"),
+    )
+    return row.encode()
+
+
+def from_row(row: bytes) -> Reading:
+    """The reading of a row, from any version of the agent; raises ContractError when it is damaged."""
+    try:
+        link, kind, at_ms, flags, outcome, *values = json.loads(row)
+        width = len(KINDS[kind].columns)
+        # Columns are only ever appended: an older agent's row is short, a newer one's is long.
+        padded = (*values, *(None,) * width)[:width]
+        reading = Reading(link, kind, at_ms, padded, Flag(flags), Outcome(outcome))
+        _check(reading)
+    except (ValueError, TypeError, KeyError) as exc:
+        raise ContractError(f"damaged row {row[:60]!r}: {exc}") from exc
+    return reading
+
+
+def _check(reading: Reading) -> None:
+    check(Batch("gateway", 0, 0, 0, (reading,)))
+
+
+def leading_group(readings: Sequence[Numbered]) -> list[Numbered]:
+    """The longest start of the readings that fits one batch: consecutive, within the contract's span."""
+    if not readings:
+        return []
+    group = [readings[0]]
+    earliest = latest = readings[0][1].at_ms
+    for sequence, reading in readings[1:]:
+        earliest, latest = min(earliest, reading.at_ms), max(latest, reading.at_ms)
+        if sequence != group[-1][0] + 1 or latest - earliest > MAX_SPAN_MS:
+            break
+        group.append((sequence, reading))
+    return group
+
+
+def pack(batch: Batch, limit: int) -> list[tuple[Batch, bytes]]:
+    """The batch encoded in as many parts as keep each payload within ``limit`` bytes.
+
+    Link definitions give way first (the caller sends the rest later), then the readings are halved.
+    """
+    payload = encode(batch)
+    if len(payload) <= limit:
+        return [(batch, payload)]
+    if batch.links:
+        return pack(replace(batch, links=batch.links[: len(batch.links) // 2]), limit)
+    half = len(batch.readings) // 2
+    if half == 0:
+        raise ContractError(f"one reading does not fit {limit} B")
+    first = replace(batch, readings=batch.readings[:half])
+    second = replace(batch, readings=batch.readings[half:], first_sequence=batch.first_sequence + half)
+    return pack(first, limit) + pack(second, limit)

@@ -1,0 +1,171 @@
+"""`make demo`: the local cloud, a real agent and a simulated fleet; a live view; then the audit's verdict."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rich.console import Console
+
+from infrastructure.demo_agent import enrol
+from infrastructure.live import Figures, View, Worst
+
+GATEWAYS = 50
+LINKS = 10
+INTERVAL_S = 10
+FLUSH_S = 5
+STOP_LIMIT_S = 30
+SETTLE_S = 30
+
+
+class DemoError(Exception):
+    """A step of the demo failed; its own output has said why."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; 0 only when every reading is in the table exactly once."""
+    arguments = _parser().parse_args(argv)
+    state: Path = arguments.state.resolve()
+    os.environ["LINKPULSE_STATE"] = str(state)
+    console = Console()
+    interrupted = _Interrupt()
+    try:
+        with _local_cloud(state):
+            _feed(state, arguments, console, interrupted)
+            return _verdict(console)
+    except DemoError as error:
+        console.print(f"demo: {error}", style="red", highlight=False)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument(
+        "--seconds", type=_positive, default=None, help="end after so long (default: on Ctrl-C)"
+    )
+    parser.add_argument(
+        "--gateways", type=_positive, default=GATEWAYS, help="simulated gateways (%(default)s)"
+    )
+    parser.add_argument("--links", type=_positive, default=LINKS, help="links of each (%(default)s)")
+    parser.add_argument("--state", type=Path, default=Path(".local-cloud"), help="folder of the local cloud")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return value
+
+
+class _Interrupt:
+    """Ctrl-C and SIGTERM as a flag, so that each step ends in its own order."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGINT, self._ask)
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, at most so long; a signal ends the sleep at the next tenth."""
+        until = time.monotonic() + seconds
+        while not self.asked and time.monotonic() < until:
+            time.sleep(min(0.1, max(0.0, until - time.monotonic())))
+
+
+@contextmanager
+def _local_cloud(state: Path) -> Iterator[None]:
+    if _run("infrastructure.local", "up", "--state", str(state)):
+        raise DemoError("the local cloud did not start")
+    try:
+        yield
+    finally:
+        _run("infrastructure.local", "down", "--state", str(state))
+
+
+def _feed(state: Path, arguments: argparse.Namespace, console: Console, interrupt: _Interrupt) -> None:
+    """Let the agent and the fleet measure until the time is over, then have both flush and stop."""
+    truth = state / "truth"
+    truth.mkdir(exist_ok=True)
+    for old in truth.glob("*.jsonl"):
+        old.unlink()
+    config = enrol(state, FLUSH_S)
+    logs = state / "logs"
+    agent_record = truth / "agent.jsonl"
+    fleet = [
+        *("simulator", "run", "--sink", "mqtt", "--gateways", str(arguments.gateways)),
+        *("--links", str(arguments.links), "--interval", str(INTERVAL_S), "--flush", str(FLUSH_S)),
+        *("--record", str(truth / "fleet.jsonl"), "--duration", str(arguments.seconds or 86_400)),
+    ]
+    agent = ["edge_agent", "run", "--config", str(config), "--record", str(agent_record)]
+    with _child("agent", agent, logs), _child("fleet", fleet, logs) as simulator:
+        view = View(console, Figures(state, agent_record), Worst(state))
+        began = time.monotonic()
+        with view:
+            while not (interrupt.asked or _over(began, arguments.seconds) or simulator.poll() is not None):
+                view.refresh(time.monotonic() - began, arguments.seconds)
+                interrupt.wait(1)
+            view.refresh(time.monotonic() - began, arguments.seconds)
+    console.print("flushing what is still on the gateways, then comparing", style="dim")
+
+
+def _over(began: float, seconds: int | None) -> bool:
+    return seconds is not None and time.monotonic() - began >= seconds
+
+
+@contextmanager
+def _child(name: str, arguments: Sequence[str], logs: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A child in a session of its own, so that Ctrl-C reaches it only through us, in order."""
+    log = logs / f"{name}.log"
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield child
+        finally:
+            _end(child)
+    if child.returncode:
+        tail = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+        raise DemoError(f"the {name} ended with {child.returncode}: {tail[0]} (all of it: {log})")
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        child.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(STOP_LIMIT_S)
+        return
+    child.kill()
+    child.wait()
+
+
+def _verdict(console: Console) -> int:
+    code = _run("cloud", "audit", "--settle", str(SETTLE_S))
+    console.print()
+    return code
+
+
+def _run(module: str, *arguments: str) -> int:
+    """Run a command of ours to its end, its output shown; it never sees our Ctrl-C."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments], start_new_session=True, check=False
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""What the operator sees: tables of endpoints and parts."""
+
+from __future__ import annotations
+
+import time
+
+from rich.table import Table
+
+from infrastructure.local.state import Connection, Status
+
+COLOURS = {"running": "green", "starting": "yellow", "stopping": "yellow", "failed": "bold red"}
+
+
+def endpoints(connection: Connection, status: Status, state: str) -> Table:
+    """Where everything is, once it runs."""
+    table = Table(title="Local cloud", title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in (
+        ("AWS endpoint", connection.endpoint_url),
+        ("MQTT", f"{connection.mqtt_endpoint}:{connection.mqtt_port} (mutual TLS)"),
+        ("CA for MQTT", connection.ca),
+        ("stack", connection.stack),
+        ("region", connection.region),
+        ("state", state),
+    ):
+        table.add_row(name, value)
+    for note in status.notes:
+        table.add_row("note", note)
+    return table
+
+
+def parts(status: Status) -> Table:
+    """How each part is."""
+    table = Table(title=f"Local cloud: {status.state}, {_age(status.since_ms)}", title_justify="left")
+    for column in ("part", "state", "pid", "detail"):
+        table.add_column(column, overflow="fold")
+    for name, part in status.parts.items():
+        colour = COLOURS.get(part.state, "")
+        table.add_row(
+            name, f"[{colour}]{part.state}[/]" if colour else part.state, str(part.pid or ""), part.detail
+        )
+    return table
+
+
+def counters(status: Status) -> Table:
+    """What has passed so far."""
+    table = Table(show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in sorted(status.counters.items()):
+        table.add_row(name, f"{value:,}")
+    table.add_row("stream lag", f"{status.iterator_age_ms / 1000:.1f} s")
+    return table
+
+
+def _age(since_ms: int) -> str:
+    seconds = max(0, int(time.time() - since_ms / 1000))
+    if seconds < 120:
+        return f"for {seconds} s"
+    return f"for {seconds // 60} min"

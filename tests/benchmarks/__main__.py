@@ -1,0 +1,57 @@
+"""`make bench`: speed, size and memory beside a named peer in the same run; pairs, repeated, medians."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks import agent, wire
+from tests.benchmarks.paired import Row
+
+SUITES = {"wire": wire.rows, "agent": agent.rows}
+
+
+def main() -> int:
+    """Run the suites asked for and print their rows; exits 1 when a row misses its bound."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("suites", nargs="*", default=list(SUITES), help=f"of {', '.join(SUITES)}")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    console = Console(stderr=True)
+    rows: list[Row] = []
+    for name in arguments.suites:
+        with console.status(f"measuring {name}"):
+            rows += SUITES[name]()
+    if arguments.json:
+        json.dump([row.as_json() for row in rows], sys.stdout, indent=2)
+    else:
+        Console().print(_table(rows))
+    return 0 if all(row.reached for row in rows) else 1
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table("what", "unit")
+    for name in ("ours", "peer", "ratio", "to reach"):
+        table.add_column(name, justify="right")
+    table.add_column("the peer")
+    for row in rows:
+        style = "" if row.reached else "bold red"
+        cells = (
+            row.what,
+            row.unit,
+            f"{row.ours:,.1f}",
+            f"{row.peer:,.1f}",
+            f"{row.ratio:.2f}",
+            row.bound,
+            row.peer_name,
+        )
+        table.add_row(*cells, style=style)
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

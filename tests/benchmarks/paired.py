@@ -1,0 +1,53 @@
+"""Paired measurement: ours and the peer in turn, so that a noisy machine is noisy for both."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of ours beside the peer's; `ratio` is ours / peer."""
+
+    what: str
+    unit: str
+    ours: float
+    peer: float
+    peer_name: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / self.peer
+
+    @property
+    def bound(self) -> str:
+        if self.at_most is not None:
+            return f"<= {self.at_most:g}"
+        return f">= {self.at_least:g}" if self.at_least is not None else "-"
+
+    @property
+    def reached(self) -> bool:
+        low = self.at_least is None or self.ratio >= self.at_least
+        return low and (self.at_most is None or self.ratio <= self.at_most)
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "ratio": self.ratio, "reached": self.reached}
+
+
+def rates(
+    ours: Callable[[], object], peer: Callable[[], object], units: int, repeats: int = 9
+) -> tuple[float, float]:
+    """Median units a second of CPU time of each, run alternately."""
+    taken: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        for which, action in enumerate((ours, peer)):
+            start = time.process_time()
+            action()
+            taken[which].append(units / (time.process_time() - start))
+    return statistics.median(taken[0]), statistics.median(taken[1])

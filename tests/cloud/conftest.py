@@ -1,0 +1,153 @@
+"""Shared fixtures of the cloud tests: a stack in moto, and the ingest pipeline on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from cloud.dynamo import Patience
+from cloud.ingest import Pipeline
+from cloud.registry import Registry
+from cloud.settings import Settings
+from cloud.store import Store
+from cloud.target import Target
+
+STACK = "linkpulse-test"
+TABLES = {
+    "ReadingsTable": ("p", "s"),
+    "LatestTable": ("gateway",),
+    "RegistryTable": ("p", "s"),
+    "QuarantineTable": ("p", "s"),
+}
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self, seconds: float = 60) -> None:
+        self.left_s = seconds
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.left_s -= seconds
+
+
+def patience(clock: Clock | None = None) -> Patience:
+    """Patience on a clock of its own, its jitter always the whole."""
+    clock = clock or Clock()
+    return Patience(lambda: clock.left_s, clock.sleep, lambda: 1.0)
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The tables of one stack."""
+
+    client: Any
+    settings: Settings
+    said: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def pipeline(self, client: Any = None, workers: int = 1, **changes: Any) -> Pipeline:
+        """The pipeline on these tables, through ``client`` when given."""
+        settings = Settings(
+            **{**{name: getattr(self.settings, name) for name in Settings.__slots__}, **changes}
+        )
+        through = client or self.client
+        registry = Registry(through, settings.registry_table, lambda: 0.0)
+        return Pipeline(settings, Store(through, workers), registry, self.said.append)
+
+    def ingest(self, records: list[Any], now_ms: int = 0, **changes: Any) -> list[dict[str, str]]:
+        """Run the pipeline over records; returns the reported failures."""
+        from tests.cloud.records import NOW
+
+        failures: list[dict[str, str]] = self.pipeline(**changes).run(records, patience(), now_ms or NOW)[
+            "batchItemFailures"
+        ]
+        return failures
+
+    def items(self, table: str) -> list[dict[str, Any]]:
+        """All items of a table."""
+        return list(self.client.scan(TableName=getattr(self.settings, f"{table}_table"))["Items"])
+
+    def everything(self) -> str:
+        """All tables as a text to compare."""
+        tables = ("readings", "latest", "registry", "quarantine")
+        return repr({table: sorted(self.items(table), key=repr) for table in tables})
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        """The metrics line said last."""
+        return [line for line in self.said if "_aws" in line][-1]
+
+
+class Faulty:
+    """A DynamoDB client; a function may answer or fail a call instead of it, or let it pass with None."""
+
+    def __init__(self, client: Any, fault: Callable[[str, dict[str, Any]], Any]) -> None:
+        self._client = client
+        self._fault = fault
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        def call(**request: Any) -> Any:
+            answer = self._fault(operation, request)
+            return getattr(self._client, operation)(**request) if answer is None else answer
+
+        return call
+
+
+def _template() -> str:
+    resources = {
+        name: {
+            "Type": "AWS::DynamoDB::Table",
+            "Properties": {
+                "BillingMode": "PAY_PER_REQUEST",
+                "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"} for key in table_keys],
+                "KeySchema": [
+                    {"AttributeName": key, "KeyType": kind}
+                    for key, kind in zip(table_keys, ("HASH", "RANGE"), strict=False)
+                ],
+            },
+        }
+        for name, table_keys in TABLES.items()
+    }
+    outputs = {name: {"Value": {"Ref": name}} for name in TABLES}
+    return json.dumps({"Resources": resources, "Outputs": outputs})
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[None]:
+    """AWS in this process, with nobody's real credentials."""
+    with pytest.MonkeyPatch.context() as monkeypatch, mock_aws():
+        monkeypatch.delenv("AWS_PROFILE", raising=False)
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def stack(aws: None) -> Target:
+    """A deployed stack."""
+    boto3.client("cloudformation").create_stack(StackName=STACK, TemplateBody=_template())
+    return Target(STACK)
+
+
+@pytest.fixture
+def target(stack: Target) -> Iterator[Target]:
+    """The stack, its tables empty."""
+    yield stack
+    client = stack.dynamodb()
+    for output, names in TABLES.items():
+        for item in client.scan(TableName=stack.output(output))["Items"]:
+            client.delete_item(TableName=stack.output(output), Key={name: item[name] for name in names})
+
+
+@pytest.fixture
+def cloud(target: Target) -> Cloud:
+    """The stack's tables and the settings that the template would give the function."""
+    tables = {f"{name.removesuffix('Table').lower()}_table": target.output(name) for name in TABLES}
+    return Cloud(target.dynamodb(), Settings(stage="test", allow_direct=False, retention_days=30, **tables))

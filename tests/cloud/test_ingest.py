@@ -1,0 +1,478 @@
+"""The ingest pipeline on a table engine: what lands, what is set aside, what is reported."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cloud import chunk, poison
+from edge_agent.contract import Batch, Link, encode, encode_json
+from tests.cloud.conftest import Clock, Faulty, patience
+from tests.cloud.records import (
+    EPOCH,
+    NOW,
+    batch,
+    denied,
+    echo,
+    envelope,
+    fleet_batch,
+    interface,
+    record,
+    records,
+)
+
+if TYPE_CHECKING:
+    from tests.cloud.conftest import Cloud
+
+
+def throttled(operation: str) -> ClientError:
+    error = {"Error": {"Code": "ProvisionedThroughputExceededException", "Message": "slow down"}}
+    return ClientError(error, operation)  # type: ignore[arg-type]
+
+
+def invalid(operation: str) -> ClientError:
+    return ClientError({"Error": {"Code": "ValidationException", "Message": "bad item"}}, operation)
+
+
+# --- what lands -----------------------------------------------------------------------------------
+
+
+def test_a_batch_is_stored_under_its_own_key_with_the_bytes_as_sealed(cloud: Cloud) -> None:
+    sealed = batch(sequence=7)
+    assert cloud.ingest(records(envelope(sealed))) == []
+    (item,) = cloud.items("readings")
+    assert item["p"]["S"] == "gw-1#20261121"
+    assert item["s"]["S"] == f"{NOW - 5_000:013d}#{EPOCH:016x}#0000000007"
+    assert bytes(item["b"]["B"]) == encode(sealed)
+    assert int(item["e"]["N"]) == (NOW - 5_000) // 1000 + 30 * 86_400
+    assert "src" not in item
+    assert chunk.parse(item) == sealed
+
+
+def test_the_json_form_is_stored_as_it_came(cloud: Cloud) -> None:
+    payload = json.dumps(json.loads(encode_json(batch())), indent=3).encode()
+    assert cloud.ingest(records(envelope(payload))) == []
+    (item,) = cloud.items("readings")
+    assert bytes(item["b"]["B"]) == payload
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_minute_of_ten_links_is_one_write_unit(cloud: Cloud, seed: int) -> None:
+    cloud.ingest(records(envelope(fleet_batch("gateway-00017", NOW - 60_000, seed=seed))))
+    (item,) = cloud.items("readings")
+    size = sum(
+        len(name) + (len(value["S"]) if "S" in value else len(bytes(value["B"])) if "B" in value else 8)
+        for name, value in item.items()
+    )
+    assert size <= 1024
+
+
+def test_a_batch_over_several_stored_batches_of_25_is_stored_whole(cloud: Cloud) -> None:
+    sent = [batch(f"gw-{number}") for number in range(60)]
+    assert cloud.ingest(records(*map(envelope, sent))) == []
+    assert len(cloud.items("readings")) == 60
+    assert cloud.counts["Batches"] == cloud.counts["Readings"] == 60
+
+
+def test_several_workers_store_every_latest_state(cloud: Cloud) -> None:
+    sent = [batch(f"gw-{number}") for number in range(30)]
+    assert cloud.ingest(records(*map(envelope, sent)), workers=8) == []
+    assert len(cloud.items("latest")) == 30
+
+
+def test_duplicates_and_replays_leave_the_tables_identical(cloud: Cloud) -> None:
+    link = Link("a.b", peer="far", medium="radio")
+    sent = [
+        envelope(batch(readings=[echo(at_ms=NOW - 30_000 + 10_000 * number)], sequence=number, links=[link]))
+        for number in range(3)
+    ]
+    events = records(*sent, b"no envelope")
+    cloud.ingest(events)
+    before = cloud.everything()
+    for replay in (events, events[1:], [*events, *events]):
+        assert cloud.ingest(replay) == []
+    assert cloud.everything() == before
+    assert len(cloud.items("readings")) == 3
+
+
+def test_a_second_delivery_received_later_changes_no_stored_batch(cloud: Cloud) -> None:
+    cloud.ingest(records(envelope(batch(), rx=NOW)))
+    before = cloud.items("readings")
+    cloud.ingest(records(envelope(batch(), rx=NOW + 77_777), first=500))
+    assert cloud.items("readings") == before
+
+
+def test_other_content_under_the_same_identity_in_one_event_is_set_aside(cloud: Cloud) -> None:
+    first, second = batch(readings=[echo(p50=10_000)]), batch(readings=[echo(p50=20_000)])
+    assert cloud.ingest(records(envelope(first), envelope(second))) == []
+    assert chunk.parse(cloud.items("readings")[0]) == first
+    assert [poison.parse(item).code for item in cloud.items("quarantine")] == ["conflict"]
+
+
+# --- identity and way in --------------------------------------------------------------------------
+
+
+def test_a_payload_that_claims_another_gateway_is_quarantined_with_its_reason(cloud: Cloud) -> None:
+    assert cloud.ingest(records(envelope(batch("victim"), thing="thief"))) == []
+    assert cloud.items("readings") == cloud.items("latest") == []
+    found = poison.parse(cloud.items("quarantine")[0])
+    assert (found.code, found.thing, found.at_ms) == ("identity", "thief", NOW)
+    assert "'victim'" in found.reason
+    assert "'thief'" in found.reason
+    assert found.payload == encode(batch("victim"))
+    assert (found.shard, found.sequence) == ("shardId-000000000000", "100")
+
+
+def test_a_client_that_publishes_to_the_topic_of_another_is_quarantined(cloud: Cloud) -> None:
+    cloud.ingest(records(envelope(batch("gw-1"), client="gw-2")))
+    assert cloud.items("readings") == []
+    assert "'gw-2'" in poison.parse(cloud.items("quarantine")[0]).reason
+
+
+def test_direct_records_are_stored_as_direct_only_where_allowed(cloud: Cloud) -> None:
+    event = records(envelope(batch(), direct=True))
+    assert cloud.ingest(event) == []
+    assert cloud.items("readings") == []
+    assert poison.parse(cloud.items("quarantine")[0]).code == "direct"
+    assert cloud.ingest(event, allow_direct=True) == []
+    assert cloud.items("readings")[0]["src"] == {"S": "direct"}
+
+
+def test_a_payload_cannot_pose_as_direct(cloud: Cloud) -> None:
+    honest = batch("other")
+    payload = json.dumps({**json.loads(encode_json(batch())), "source": "direct", "thing": "other"}).encode()
+    cloud.ingest(records(envelope(payload), envelope(honest)), allow_direct=True)
+    assert not [item for item in cloud.items("readings") if "src" in item]
+
+
+# --- times ----------------------------------------------------------------------------------------
+
+
+def test_a_future_clock_is_stored_counted_and_clamped_in_the_latest_state(cloud: Cloud) -> None:
+    ahead = batch(readings=[echo(at_ms=NOW + 86_400_000 * 400)], sequence=1)
+    cloud.ingest(records(envelope(ahead)))
+    assert chunk.parse(cloud.items("readings")[0]) == ahead
+    assert cloud.counts["Future"] == 1
+    (latest,) = cloud.items("latest")
+    assert latest["ver"]["S"].startswith(f"{NOW:013d}#")
+    now = batch(readings=[echo(at_ms=NOW + 30_000)], sequence=2)
+    cloud.ingest(records(envelope(now, rx=NOW + 31_000)))
+    assert cloud.items("latest")[0]["ver"]["S"].startswith(f"{NOW + 30_000:013d}#")
+
+
+@pytest.mark.parametrize("at_ms", [0, 1_577_836_799_999, 10_000_000_000_000, (1 << 63) - 1])
+def test_an_impossible_time_is_quarantined(cloud: Cloud, at_ms: int) -> None:
+    sent = Batch("gw-1", EPOCH, 0, NOW, (echo(at_ms=at_ms),))
+    assert cloud.ingest(records(envelope(sent), envelope(batch("good")))) == []
+    assert [item["p"]["S"] for item in cloud.items("readings")] == ["good#20261121"]
+    assert poison.parse(cloud.items("quarantine")[0]).code == "time"
+
+
+def test_backlog_is_stored_and_never_replaces_the_latest_state(cloud: Cloud) -> None:
+    cloud.ingest(records(envelope(batch(sequence=9))))
+    before = cloud.items("latest")
+    backlog = batch(readings=[echo(at_ms=NOW - 3_600_000, p50=9_999)], sequence=3)
+    cloud.ingest(records(envelope(backlog)))
+    assert cloud.items("latest") == before
+    assert len(cloud.items("readings")) == 2
+    cloud.ingest(records(envelope(batch("only-backlog", readings=backlog.readings))))
+    assert len(cloud.items("latest")) == 1
+
+
+# --- poison ---------------------------------------------------------------------------------------
+
+POISON = [
+    b"",
+    b"not json",
+    b"[]",
+    b"null",
+    b"[" * 100_000,
+    b'{"b": 1}',
+    b'{"b": "AAAA"}',
+    b'{"b": "!!", "thing": "gw-1", "client": "gw-1", "rx": 1795300000000}',
+    b'{"b": "AAAA", "thing": "gw-1", "client": "gw-1", "rx": 1e300}',
+    b'{"b": "AAAA", "thing": "gw-1", "client": "gw-1", "rx": true}',
+    b'{"b": "AAAA", "thing": "gw-1", "client": "gw-1", "rx": -5}',
+    b'{"b": "AAAA", "thing": "gw-1", "rx": 1795300000000}',
+    b'{"b": "AAAA", "thing": "gw-1", "rx": 1795300000000, "source": "rule"}',
+    b'{"b": "AAAA", "thing": "\\ud800", "client": "x", "rx": 1795300000000}',
+    envelope(b""),
+    envelope(b"\x01garbage"),
+    envelope(b"{}"),
+    envelope(b'{"\xff": 1}'),
+    envelope(encode(batch())[:-1]),
+    envelope(b"x" * 140_000),
+    envelope(encode_json(batch()).replace(b'"echo"', b'"smoke"')),
+]
+
+
+@pytest.mark.parametrize("data", POISON, ids=range(len(POISON)))
+def test_poison_is_quarantined_with_a_reason_and_its_neighbours_are_stored(cloud: Cloud, data: bytes) -> None:
+    event = records(envelope(batch("before")), data, envelope(batch("after")))
+    assert cloud.ingest(event) == []
+    assert {item["p"]["S"] for item in cloud.items("readings")} == {"before#20261121", "after#20261121"}
+    (item,) = cloud.items("quarantine")
+    found = poison.parse(item)
+    assert found.reason
+    assert found.code in ("envelope", "contract")
+    assert item["position"]["S"] == "shardId-000000000000 101"
+    assert item["p"]["S"] == "Q#20261121"
+    assert cloud.counts["Quarantined"] == 1
+    assert cloud.counts["Batches"] == 2
+
+
+def test_a_record_whose_data_are_not_base64_is_quarantined(cloud: Cloud) -> None:
+    broken = record(b"", 5)
+    broken["kinesis"]["data"] = '{"b": "plain JSON"}'
+    assert cloud.ingest([broken]) == []
+    assert poison.parse(cloud.items("quarantine")[0]).payload == b'{"b": "plain JSON"}'
+
+
+def test_a_large_poisonous_payload_is_kept_in_part_and_said_to_be(cloud: Cloud) -> None:
+    cloud.ingest(records(envelope(b"y" * 50_000)))
+    found = poison.parse(cloud.items("quarantine")[0])
+    assert (found.size, len(found.payload), found.truncated) == (50_000, 32_768, True)
+
+
+def test_the_log_names_a_quarantined_record_and_never_holds_its_payload(cloud: Cloud) -> None:
+    cloud.ingest(records(envelope(b'{"secret-marker\xff": "secret-marker"}')))
+    line = next(line for line in cloud.said if line.get("event") == "quarantined")
+    assert line["rule"] == "contract"
+    assert line["sequence"] == "100"
+    assert "secret-marker" not in json.dumps(cloud.said)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+ENVELOPE_LIKE = st.fixed_dictionaries(
+    {},
+    optional={
+        "b": JSON | st.binary(max_size=40).map(lambda raw: base64.b64encode(raw).decode()),
+        "thing": JSON | st.sampled_from(["gw-1", "\ud800", ""]),
+        "client": JSON | st.just("gw-1"),
+        "rx": JSON | st.just(NOW) | st.integers(0, 10**14),
+        "source": JSON | st.just("direct"),
+    },
+)
+PAYLOADS = st.builds(
+    lambda at, flip: bytes([*encode(batch())[:at], flip, *encode(batch())[at + 1 :]]),
+    st.integers(0, len(encode(batch())) - 1),
+    st.integers(0, 255),
+)
+RECORDS = st.one_of(
+    JSON,
+    st.binary(max_size=60).map(lambda data: record(data, 1)),
+    ENVELOPE_LIKE.map(lambda given: record(json.dumps(given).encode(), 2)),
+    PAYLOADS.map(lambda payload: record(envelope(payload), 3)),
+    st.builds(
+        lambda name, value: {**record(b"", 4), "kinesis": {name: value}},
+        st.sampled_from(["data", "sequenceNumber", "approximateArrivalTimestamp"]),
+        JSON,
+    ),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.lists(RECORDS, max_size=4), place=st.integers(0, 4), number=st.integers(0, 10**9))
+def test_whatever_the_records_hold_nothing_is_raised_or_retried_and_good_neighbours_are_stored(
+    cloud: Cloud, content: list[Any], place: int, number: int
+) -> None:
+    good = batch(f"good-{number}")
+    event = [*content[:place], record(envelope(good), 9), *content[place:]]
+    assert cloud.ingest(event, allow_direct=True) == []
+    key = {"p": {"S": f"good-{number}#20261121"}, "s": {"S": f"{good.first_ms:013d}#{EPOCH:016x}#0000000000"}}
+    stored = cloud.client.get_item(TableName=cloud.settings.readings_table, Key=key)
+    assert bytes(stored["Item"]["b"]["B"]) == encode(good)
+
+
+# --- failures -------------------------------------------------------------------------------------
+
+
+def test_unprocessed_items_are_tried_again_until_they_are_stored(cloud: Cloud) -> None:
+    rng = random.Random(3)
+    calls = []
+
+    def fault(operation: str, request: dict[str, Any]) -> Any:
+        if operation != "batch_write_item":
+            return None
+        calls.append(request)
+        table = cloud.settings.readings_table
+        if len(calls) > 4 or table not in request["RequestItems"]:
+            return None
+        left = [each for each in request["RequestItems"][table] if rng.random() < 0.5]
+        done = [each for each in request["RequestItems"][table] if each not in left]
+        if done:
+            cloud.client.batch_write_item(RequestItems={table: done})
+        return {"UnprocessedItems": {table: left} if left else {}}
+
+    event = records(*(envelope(batch(f"gw-{number}")) for number in range(20)))
+    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == []
+    assert len(cloud.items("readings")) == 20
+    assert len(calls) > 1
+
+
+def test_a_transient_failure_reports_the_lowest_sequence_alone_and_counts_what_came_before(
+    cloud: Cloud,
+) -> None:
+    def fault(operation: str, request: dict[str, Any]) -> Any:
+        if operation == "batch_write_item":
+            left = {
+                table: [each for each in puts if each["PutRequest"]["Item"]["p"]["S"][:4] in ("gw-3", "gw-5")]
+                for table, puts in request["RequestItems"].items()
+            }
+            for table, puts in request["RequestItems"].items():
+                done = [each for each in puts if each not in left[table]]
+                if done:
+                    cloud.client.batch_write_item(RequestItems={table: done})
+            return {"UnprocessedItems": left}
+        return None
+
+    event = records(*(envelope(batch(f"gw-{number}")) for number in range(7)), first=98)
+    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == [{"itemIdentifier": "101"}]
+    assert len(cloud.items("readings")) == 5
+    assert cloud.counts["Batches"] == 3
+    assert cloud.counts["Retried"] == 2
+    assert cloud.ingest(event[3:]) == []
+    assert cloud.counts["Batches"] == 4
+    assert len(cloud.items("readings")) == len(cloud.items("latest")) == 7
+
+
+def test_sequence_numbers_are_compared_as_numbers(cloud: Cloud) -> None:
+    def fault(operation: str, request: dict[str, Any]) -> Any:
+        raise throttled(operation)
+
+    event = records(*(envelope(batch(f"gw-{number}")) for number in range(3)), first=9)
+    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == [{"itemIdentifier": "9"}]
+
+
+@pytest.mark.parametrize("operation", ["batch_write_item", "update_item"])
+@pytest.mark.parametrize("error", [throttled, lambda _: ConnectTimeoutError(endpoint_url="http://x")])
+def test_a_write_that_fails_for_a_while_is_tried_again(cloud: Cloud, operation: str, error: Any) -> None:
+    failing = iter([True] * 5)
+
+    def fault(called: str, request: dict[str, Any]) -> Any:
+        if called == operation and next(failing, False):
+            raise error(called)
+
+    event = records(envelope(batch("gw-1")), envelope(batch("gw-2")))
+    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == []
+    assert len(cloud.items("readings")) == len(cloud.items("latest")) == 2
+
+
+def test_a_latest_state_that_cannot_be_written_is_reported_and_heals_with_the_retry(cloud: Cloud) -> None:
+    def fault(operation: str, request: dict[str, Any]) -> Any:
+        if operation == "update_item" and request["Key"]["gateway"]["S"] == "gw-2":
+            raise throttled(operation)
+
+    event = records(*(envelope(batch(f"gw-{number}")) for number in range(4)))
+    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == [{"itemIdentifier": "102"}]
+    assert cloud.ingest(event[2:]) == []
+    assert len(cloud.items("latest")) == 4
+
+
+def test_retries_end_before_the_function_is_ended(cloud: Cloud) -> None:
+    def fault(operation: str, request: dict[str, Any]) -> Any:
+        raise throttled(operation)
+
+    clock = Clock(60)
+    client = Faulty(cloud.client, fault)
+    answer = cloud.pipeline(client=client).run(records(envelope(batch())), patience(clock), NOW)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "100"}]}
+    assert clock.left_s >= 15
+    assert len(clock.slept) > 5
+    assert max(clock.slept) <= 2
+
+
+def test_one_item_that_the_store_refuses_is_quarantined_and_its_neighbours_are_stored(cloud: Cloud) -> None:
+    def fault(operation: str, request: dict[str, Any]) -> Any:
+        if operation in ("batch_write_item", "put_item") and "odd#" in repr(request):
+            raise invalid(operation)
+
+    event = records(*(envelope(batch(name)) for name in ("gw-1", "odd", "gw-2")))
+    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == []
+    assert {item["p"]["S"][:4] for item in cloud.items("readings")} == {"gw-1", "gw-2"}
+    found = poison.parse(cloud.items("quarantine")[0])
+    assert (found.code, found.thing) == ("refused", "odd")
+    assert "ValidationException: bad item" in found.reason
+    assert cloud.counts["Batches"] == 2
+
+
+def test_a_missing_permission_is_not_the_records_fault(cloud: Cloud) -> None:
+    def fault(operation: str, request: dict[str, Any]) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, operation)
+
+    event = records(envelope(batch()))
+    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == [{"itemIdentifier": "100"}]
+    assert cloud.items("quarantine") == []
+
+
+def test_poison_that_cannot_be_quarantined_stays_in_the_stream(cloud: Cloud) -> None:
+    def fault(operation: str, request: dict[str, Any]) -> Any:
+        if cloud.settings.quarantine_table in repr(request):
+            raise invalid(operation)
+
+    event = records(envelope(batch()), b"poison")
+    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == [{"itemIdentifier": "101"}]
+    assert cloud.counts["Quarantined"] == 0
+
+
+def test_without_the_registry_readings_are_stored_and_shown_all_the_same(cloud: Cloud) -> None:
+    def fault(operation: str, request: dict[str, Any]) -> Any:
+        if operation == "batch_get_item":
+            raise throttled(operation)
+
+    assert cloud.ingest(records(envelope(batch())), client=Faulty(cloud.client, fault)) == []
+    assert len(cloud.items("readings")) == len(cloud.items("latest")) == 1
+
+
+# --- the latest state and the metrics -------------------------------------------------------------
+
+
+def test_the_latest_state_names_peers_from_this_batch_and_from_earlier_ones(cloud: Cloud) -> None:
+    links = [Link("a.b", peer="far", medium="radio"), Link("a.c", peer="near")]
+    cloud.ingest(records(envelope(batch(links=links[:1], sequence=0))))
+    cloud.ingest(records(envelope(batch(links=links[1:], readings=[echo("a.c")], sequence=1))))
+    (latest,) = cloud.items("latest")
+    assert latest["l#a.b"] == {"L": [{"S": "far"}, {"S": "radio"}]}
+    assert latest["l#a.c"] == {"L": [{"S": "near"}, {"S": ""}]}
+    later = batch(readings=[echo(at_ms=NOW - 1_000), interface(), denied("a.d")], sequence=2)
+    cloud.ingest(records(envelope(later)))
+    (latest,) = cloud.items("latest")
+    assert latest["l#a.b"] == {"L": [{"S": "far"}, {"S": "radio"}]}
+    assert {name for name in latest if name.startswith("s#")} == {
+        "s#echo#a.b",
+        "s#echo#a.c",
+        "s#interface#a.b",
+        "s#echo#a.d",
+    }
+
+
+def test_the_metrics_line_is_in_the_embedded_metric_format(cloud: Cloud) -> None:
+    cloud.ingest(records(envelope(batch()), b"poison"))
+    line = json.loads(json.dumps(cloud.counts))
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == "Linkpulse"
+    assert directive["Dimensions"] == [["Stage"]]
+    assert line["Stage"] == "test"
+    assert {metric["Name"]: line[metric["Name"]] for metric in directive["Metrics"]} == {
+        "Batches": 1,
+        "Readings": 1,
+        "Quarantined": 1,
+        "Retried": 0,
+        "Future": 0,
+    }
+
+
+def test_an_empty_event_is_fine(cloud: Cloud) -> None:
+    assert cloud.ingest([]) == []
+    assert cloud.counts["Batches"] == 0

@@ -1,0 +1,348 @@
+"""The wire contract: golden files for ever, refusals, and round trips of generated batches.
+
+The files under ``tests/wire`` are append-only (see the README there): a contract that cannot read one
+of them, or reads another content from it, is broken, however good the reason for the change.
+"""
+
+import hashlib
+import json
+import operator
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_agent.contract import (
+    KINDS,
+    MAX_READINGS,
+    MAX_SPAN_MS,
+    Batch,
+    ContractError,
+    Flag,
+    Link,
+    Outcome,
+    Reading,
+    decode,
+    describe,
+    encode,
+    encode_json,
+    not_measured,
+)
+
+WIRE = Path(__file__).parents[1] / "wire"
+GOLDEN = sorted(path.stem for path in (WIRE / "v1").glob("*.batch"))
+
+REJECTED = {
+    "at-huge.json": "at_ms is not a 63-bit",
+    "at-text.json": "at_ms is not int",
+    "body-cut.batch": "the body is cut short",
+    "bomb.batch": "inflates to more than 65536 B",
+    "checksum.batch": "the checksum does not match",
+    "column-negative.json": "sent -1 is not within 0 to 65534",
+    "column-text.json": "a column is not int",
+    "column-too-large.json": "sent 65535 is not within 0 to 65534",
+    "column-true.json": "a column is not int",
+    "column-unknown.json": "a reading has unknown fields ['rtt_min']",
+    "count-huge.batch": "the body is cut short",
+    "deep.json": "not a batch: RecursionError",
+    "deflate-cut.batch": "the deflate stream does not end with the payload",
+    "digits.json": "not a batch: ValueError",
+    "empty-object.json": "version",
+    "empty.batch": "not a batch",
+    "envelope-cut.batch": "not a batch",
+    "epoch-64-bit.batch": "epoch is not a 63-bit",
+    "epoch-huge.json": "epoch is not a 63-bit",
+    "epoch-negative.json": "epoch is not a 63-bit",
+    "epoch-not-hex.json": "base 16",
+    "epoch-number.json": "epoch is not str",
+    "field-unknown.json": "the batch has unknown fields ['extra']",
+    "flag-unknown.json": "LUCKY",
+    "flags-number.json": "not a batch",
+    "flags-unknown.batch": "flags value 32 of 32",
+    "gateway-bad-name.batch": "gateway '#w' is not a valid name",
+    "gateway-not-utf8.batch": "not a batch: UnicodeDecodeError",
+    "gateway-number.json": "gateway is not str",
+    "gateway-topic.json": "gateway 'a/b' is not a valid name",
+    "infinity.json": "at_ms is not int",
+    "kind-list.json": "kind is not str",
+    "kind-out-of-place.batch": "columns of connect are out of place",
+    "kind-unknown.batch": "unknown kind code 99",
+    "kind-unknown.json": "unknown kind 'telepathy'",
+    "link-bad-name.batch": "link '/' is not a valid id",
+    "link-defined-twice.batch": "a link is defined twice",
+    "link-defined-twice.json": "a link is defined twice",
+    "link-field-unknown.json": "mediun",
+    "link-metered-text.json": "link 'a' has a field of the wrong type",
+    "link-name-null.json": "link is not str",
+    "link-out-of-range.batch": "link 1 of 1",
+    "link-peer-long.json": "is longer than 255 B",
+    "link-peer-null.json": "link 'a' has a field of the wrong type",
+    "link-peer-surrogate.json": "is not Unicode text",
+    "link-without-id.json": "'id'",
+    "nan.json": "a column is not int",
+    "no-readings.batch": "0 readings, not 1 to 4096",
+    "noise.batch": "version 151 is not known",
+    "not-deflate.batch": "not a batch: error",
+    "not-json.json": "not a batch: JSONDecodeError",
+    "not-utf8.json": "not a batch: UnicodeDecodeError",
+    "outcome-number.json": "not a batch",
+    "outcome-unknown.batch": "outcome 200 of 7",
+    "outcome-unknown.json": "FINE",
+    "reading-number.json": "not a batch",
+    "readings-none.json": "0 readings, not 1 to 4096",
+    "readings-null.json": "readings is not list",
+    "readings-object.json": "readings is not list",
+    "sequence-fraction.json": "first_sequence is not int",
+    "sequence-negative.json": "first_sequence is not a 63-bit",
+    "series-out-of-range.batch": "series 1 of 1",
+    "span.batch": "the batch spans more than an hour",
+    "time-64-bit.batch": "at_ms is not a 63-bit",
+    "too-many-columns.batch": "14 columns for echo",
+    "trailing-body.batch": "1 B too many in the body",
+    "trailing-payload.batch": "the deflate stream does not end with the payload",
+    "version-0.batch": "version 0 is not known",
+    "version-2.batch": "version 2 is not known",
+    "version-2.json": "version 2 is not known",
+    "version-true.json": "version is not int",
+}
+
+
+def wire(name: str) -> bytes:
+    return (WIRE / name).read_bytes()
+
+
+# --- golden files ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_golden_batch_and_its_json_decode_to_the_same_content(name: str) -> None:
+    assert decode(wire(f"v1/{name}.batch")) == decode(wire(f"v1/{name}.json"))
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_what_a_golden_batch_says_is_what_its_json_file_says_field_by_field(name: str) -> None:
+    """Columns and fields appended since may be there too; none that the file has may differ or be gone."""
+    said, written = describe(decode(wire(f"v1/{name}.batch"))), json.loads(wire(f"v1/{name}.json"))
+
+    assert {key: said[key] for key in written if key not in ("links", "readings")} == {
+        key: value for key, value in written.items() if key not in ("links", "readings")
+    }
+    for part in ("links", "readings"):
+        assert len(said[part]) == len(written[part])
+        for new, old in zip(said[part], written[part], strict=True):
+            assert new | old == new
+
+
+def test_golden_files_never_change_and_never_go() -> None:
+    lines = (line.split() for line in wire("SHA256SUMS").decode().splitlines())
+    listed = {name: checksum for checksum, name in lines}
+    there = {f"v1/{path.name}" for path in (WIRE / "v1").iterdir()}
+
+    assert there == set(listed)
+    assert there == {f"v1/{name}.{form}" for name in GOLDEN for form in ("batch", "json")}
+    assert {name: hashlib.sha256(wire(name)).hexdigest() for name in listed} == listed
+
+
+def test_golden_files_hold_every_kind_flag_and_outcome_of_the_contract() -> None:
+    readings = [reading for name in GOLDEN for reading in decode(wire(f"v1/{name}.batch")).readings]
+
+    assert {reading.kind for reading in readings} == set(KINDS)
+    assert {reading.outcome for reading in readings} == set(Outcome)
+    assert {flag for reading in readings for flag in reading.flags} == set(Flag)
+
+
+def test_a_usual_minute_of_ten_links_fits_one_write_unit_beside_its_keys() -> None:
+    """60 readings took 982 B in the sizing study; a table item of 1,024 B is one DynamoDB write unit."""
+    batch = decode(wire("v1/minute.batch"))
+
+    assert len(batch.readings) == 60
+    assert len(encode(batch)) <= 900
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+def test_every_rejected_file_is_listed_with_its_reason() -> None:
+    assert {path.name for path in (WIRE / "rejected").iterdir()} == set(REJECTED)
+
+
+@pytest.mark.parametrize(("name", "reason"), REJECTED.items())
+def test_a_rejected_payload_raises_contract_error_and_says_why(name: str, reason: str) -> None:
+    with pytest.raises(ContractError) as caught:
+        decode(wire(f"rejected/{name}"))
+    assert reason in str(caught.value)
+
+
+ONE = Batch("gw", 3, 9, 0, (not_measured("a", "echo", 0, Outcome.DENIED),))
+
+
+def many(count: int, step_ms: int = 0) -> tuple[Reading, ...]:
+    return tuple(not_measured("a", "echo", number * step_ms, Outcome.DENIED) for number in range(count))
+
+
+@pytest.mark.parametrize(
+    ("batch", "reason"),
+    [
+        (replace(ONE, gateway=""), "is not a valid name"),
+        (replace(ONE, gateway="a+b"), "is not a valid name"),
+        (replace(ONE, gateway="g" * 64), "is not a valid name"),
+        (replace(ONE, epoch=1 << 63), "epoch"),
+        (replace(ONE, first_sequence=-1), "first_sequence"),
+        (replace(ONE, readings=()), "0 readings"),
+        (replace(ONE, readings=many(MAX_READINGS + 1)), "4097 readings"),
+        (replace(ONE, readings=many(2, MAX_SPAN_MS + 1)), "more than an hour"),
+        (replace(ONE, readings=(replace(ONE.readings[0], link="a b"),)), "link 'a b'"),
+        (replace(ONE, readings=(replace(ONE.readings[0], kind="http"),)), "unknown kind 'http'"),
+        (replace(ONE, readings=(replace(ONE.readings[0], values=(1, 2)),)), "2 values for echo"),
+        (replace(ONE, readings=(replace(ONE.readings[0], flags=Flag(32)),)), "flags 0x20"),
+        (replace(ONE, links=(Link("a"), Link("a", "b"))), "defined twice"),
+        (replace(ONE, links=(Link("a", medium="m" * 256),)), "longer than 255 B"),
+        (replace(ONE, links=(Link("a", target="\ud800"),)), "not Unicode text"),
+        (replace(ONE, links=tuple(Link(f"a{n}") for n in range(256))), "more than 255 links"),
+    ],
+)
+def test_a_batch_that_breaks_a_limit_is_never_packed(batch: Batch, reason: str) -> None:
+    with pytest.raises(ContractError, match=reason):
+        encode(batch)
+
+
+# --- round trips ----------------------------------------------------------------------------------
+
+patient = settings(deadline=None)  # a slow machine is no failure of the contract
+thorough = settings(deadline=None, max_examples=500)
+
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", fullmatch=True)
+link_ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,20}", fullmatch=True)
+texts = st.text(st.characters(codec="utf-8"), max_size=63)
+unsigned = st.integers(0, (1 << 63) - 1)
+links = st.builds(Link, link_ids, texts, texts, texts, texts, texts, texts, st.booleans())
+golden_payloads = st.sampled_from([wire(f"v1/{name}.batch") for name in GOLDEN])
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> Batch:
+    """Batches of up to 8 readings within the limits of the contract."""
+    base = draw(st.integers(0, (1 << 63) - 1 - MAX_SPAN_MS))
+    ids = draw(st.lists(link_ids, min_size=1, max_size=4, unique=True))
+    readings = []
+    for _ in range(draw(st.integers(1, 8))):
+        kind = KINDS[draw(st.sampled_from(sorted(KINDS)))]
+        values = tuple(draw(st.none() | st.integers(0, column.maximum)) for column in kind.columns)
+        flags, outcome = Flag(draw(st.integers(0, (1 << len(Flag)) - 1))), draw(st.sampled_from(Outcome))
+        at_ms = base + draw(st.integers(0, MAX_SPAN_MS))
+        readings.append(Reading(draw(st.sampled_from(ids)), kind.name, at_ms, values, flags, outcome))
+    defined = draw(st.lists(links, max_size=3, unique_by=lambda link: link.id))
+    return Batch(draw(names), draw(unsigned), draw(unsigned), draw(unsigned), tuple(readings), tuple(defined))
+
+
+@patient
+@given(batches())
+def test_a_batch_comes_back_from_both_forms_as_it_was(batch: Batch) -> None:
+    assert decode(encode(batch)) == batch
+    assert decode(encode_json(batch)) == batch
+
+
+def decoded(payload: bytes) -> Batch | None:
+    """The batch, or None when it was refused; any other exception goes through and fails the test."""
+    try:
+        return decode(payload)
+    except ContractError:
+        return None
+
+
+@thorough
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_raise_only_contract_error(payload: bytes) -> None:
+    for candidate in (payload, b"{" + payload, b"\x01" + payload):
+        assert decoded(candidate) is None
+
+
+@thorough
+@given(golden_payloads, st.data())
+def test_a_flipped_bit_never_decodes_to_something_else(payload: bytes, data: st.DataObject) -> None:
+    """It may leave the content alone: DEFLATE pads its last byte with bits that mean nothing."""
+    bit = data.draw(st.integers(0, 8 * len(payload) - 1))
+    flipped = bytearray(payload)
+    flipped[bit // 8] ^= 1 << bit % 8
+
+    assert decoded(bytes(flipped)) in (None, decode(payload))
+
+
+@thorough
+@given(golden_payloads, st.data())
+def test_a_cut_payload_never_decodes(payload: bytes, data: st.DataObject) -> None:
+    assert decoded(payload[: data.draw(st.integers(0, len(payload) - 1))]) is None
+
+
+@thorough
+@given(golden_payloads, st.data())
+def test_a_body_changed_under_a_right_checksum_is_refused_or_a_valid_batch(
+    payload: bytes, data: st.DataObject
+) -> None:
+    """What a faulty or hostile gateway could send: every limit holds for what comes out."""
+    body = bytearray(zlib.decompress(payload[5:], wbits=-15))
+    for _ in range(data.draw(st.integers(1, 3))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    deflate = zlib.compressobj(wbits=-15)
+    checksum = zlib.crc32(body).to_bytes(4, "big")
+    changed = decoded(b"\x01" + checksum + deflate.compress(bytes(body)) + deflate.flush())
+
+    if changed is not None:
+        assert decode(encode(changed)) == changed
+        assert decode(encode_json(changed)) == changed
+
+
+def places(document: Any) -> list[Callable[[Any], None]]:
+    """A setter for every place in the document where another JSON value could stand."""
+    pairs = document.items() if isinstance(document, dict) else enumerate(document)
+    found: list[Callable[[Any], None]] = []
+    for key, value in pairs:
+        found.append(partial(operator.setitem, document, key))
+        if isinstance(value, dict | list):
+            found.extend(places(value))
+    return found
+
+
+@thorough
+@given(golden_payloads, json_values, st.data())
+def test_json_with_any_value_in_any_place_is_refused_or_a_valid_batch(
+    payload: bytes, value: Any, data: st.DataObject
+) -> None:
+    document = describe(decode(payload))
+    data.draw(st.sampled_from(places(document)))(value)
+    changed = decoded(json.dumps(document).encode())
+
+    if changed is not None:
+        assert decode(encode(changed)) == changed
+        assert decode(encode_json(changed)) == changed
+
+
+# --- views ----------------------------------------------------------------------------------------
+
+
+def test_a_reading_gives_its_columns_by_name_and_refuses_another_name() -> None:
+    reading = decode(wire("v1/kinds.batch")).readings[0]
+
+    assert (reading["sent"], reading["rtt_p95_us"]) == (20, 1500)
+    with pytest.raises(KeyError):
+        reading["jitter"]
+
+
+def test_every_column_says_its_unit_and_what_null_means() -> None:
+    for kind in KINDS.values():
+        known: set[str] = set()
+        for column in kind.columns:
+            assert column.unit and column.null and column.width in (1, 2, 4, 8)
+            assert column.over in {"", *known}, "a difference needs a column that came before"
+            known.add(column.name)

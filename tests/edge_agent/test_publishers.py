@@ -1,0 +1,310 @@
+"""Every publisher keeps the port's promises: against a real broker, and the one in memory likewise."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from awscrt.exceptions import AwsCrtError
+
+from edge_agent.mqtt_aws import AwsPublisher, describe
+from edge_agent.mqtt_memory import MemoryPublisher
+from edge_agent.mqtt_paho import PahoPublisher
+from edge_agent.uplink import Publisher, PublishError, PublishRefused
+
+TOPIC = "$aws/rules/demo_ingest/v1/gw-1/m"
+FOREIGN = "$aws/rules/demo_ingest/v1/gw-2/m"
+WITHIN_S = 30
+"""A hang is a failure, not a test that never ends."""
+
+TLS_S = 3
+"""The SDK says why it does not trust a broker only after 10 to 30 s; that it does not connect is enough."""
+
+MQTT = {"paho": PahoPublisher, "awsiotsdk": AwsPublisher}
+
+
+@dataclass
+class Rig:
+    """A publisher of gateway gw-1, the broker behind it, and a look at what arrived there."""
+
+    publisher: Publisher
+    kill: Callable[[], None]
+    restart: Callable[[], None]
+    received: Callable[[int], list[tuple[str, bytes]]]
+
+
+@pytest.fixture(params=["paho", "awsiotsdk", "memory"])
+def rig(request: pytest.FixtureRequest) -> Rig:
+    if request.param == "memory":
+        memory = MemoryPublisher(allows=lambda topic: topic == TOPIC)
+        return Rig(
+            memory,
+            lambda: setattr(memory, "is_up", False),
+            lambda: setattr(memory, "is_up", True),
+            lambda _count: memory.received,
+        )
+    broker = request.getfixturevalue("broker")
+    observer = request.getfixturevalue("observer")
+    return Rig(mqtt(request.param, broker), broker.kill, broker.start, observer.wait_for)
+
+
+def mqtt(kind: str, broker: Any, identity: Any = None, **changes: Any) -> Publisher:
+    """A publisher of gw-1 with its own certificate, unless changed."""
+    identity = identity or broker.authority.issue("gw-1")
+    arguments = {
+        "endpoint": "localhost",
+        "port": broker.port,
+        "client_id": "gw-1",
+        "ca": identity.ca,
+        "certificate": identity.certificate,
+        "key": identity.key,
+        "keepalive_s": 60,
+        "timeout_s": 10.0,
+    }
+    made: Publisher = MQTT[kind](**(arguments | changes))
+    return made
+
+
+@pytest.fixture(params=list(MQTT))
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def run(publisher: Publisher, work: Callable[[Publisher], Any]) -> Any:
+    """Run the work on a publisher and close it, within a bound."""
+
+    async def whole() -> Any:
+        async with asyncio.timeout(WITHIN_S):
+            try:
+                return await work(publisher)
+            finally:
+                await publisher.close()
+
+    return asyncio.run(whole())
+
+
+def failure(publisher: Publisher) -> str:
+    """What connecting fails with."""
+
+    async def work(publisher: Publisher) -> str:
+        with pytest.raises(PublishError) as caught:
+            await publisher.connect()
+        return str(caught.value)
+
+    return str(run(publisher, work))
+
+
+def native_threads() -> int:
+    """All threads of this process, those that Python does not know included."""
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+def test_publish_returns_after_the_broker_has_it(rig: Rig) -> None:
+    async def work(publisher: Publisher) -> None:
+        await publisher.connect()
+        await publisher.publish(TOPIC, b"\x01\x00payload")
+
+    run(rig.publisher, work)
+    assert rig.received(1) == [(TOPIC, b"\x01\x00payload")]
+
+
+def test_many_at_once_all_arrive_once(rig: Rig) -> None:
+    payloads = [b"payload %d" % number for number in range(40)]
+
+    async def work(publisher: Publisher) -> None:
+        await publisher.connect()
+        await asyncio.gather(*(publisher.publish(TOPIC, payload) for payload in payloads))
+
+    run(rig.publisher, work)
+    assert sorted(payload for _, payload in rig.received(40)) == sorted(payloads)
+
+
+def test_a_forbidden_topic_is_refused_and_the_connection_lives_on(rig: Rig) -> None:
+    async def work(publisher: Publisher) -> None:
+        await publisher.connect()
+        with pytest.raises(PublishRefused, match=r"(?i)not.authorized"):
+            await publisher.publish(FOREIGN, b"not mine")
+        await publisher.publish(TOPIC, b"mine")
+
+    run(rig.publisher, work)
+    assert rig.received(1) == [(TOPIC, b"mine")]
+
+
+def test_connecting_twice_is_connecting_once(rig: Rig) -> None:
+    async def work(publisher: Publisher) -> None:
+        await publisher.connect()
+        await publisher.connect()
+        await publisher.publish(TOPIC, b"one")
+
+    run(rig.publisher, work)
+    assert rig.received(1) == [(TOPIC, b"one")]
+
+
+def test_publishing_without_a_connection_fails(rig: Rig) -> None:
+    async def work(publisher: Publisher) -> None:
+        with pytest.raises(PublishError, match="not connected"):
+            await publisher.publish(TOPIC, b"too early")
+
+    run(rig.publisher, work)
+
+
+def test_publishing_after_close_fails_and_close_may_be_repeated(rig: Rig) -> None:
+    async def work(publisher: Publisher) -> None:
+        await publisher.connect()
+        await publisher.close()
+        await publisher.close()
+        with pytest.raises(PublishError):
+            await publisher.publish(TOPIC, b"too late")
+
+    run(rig.publisher, work)
+
+
+def test_a_broker_that_crashes_fails_the_publish_and_takes_the_next_after_its_return(rig: Rig) -> None:
+    async def work(publisher: Publisher) -> None:
+        await publisher.connect()
+        await publisher.publish(TOPIC, b"before")
+        rig.kill()
+        with pytest.raises(PublishError):
+            await publisher.publish(TOPIC, b"meanwhile")
+        with pytest.raises(PublishError):
+            await publisher.connect()
+        rig.restart()
+        await publisher.connect()
+        await publisher.publish(TOPIC, b"after")
+
+    run(rig.publisher, work)
+    assert (TOPIC, b"before") in rig.received(1)
+
+
+def test_a_publish_waiting_for_its_answer_fails_when_the_broker_dies(kind: str, broker: Any) -> None:
+    async def work(publisher: Publisher) -> None:
+        await publisher.connect()
+        broker.freeze()
+        waiting = asyncio.create_task(publisher.publish(TOPIC, b"unanswered"))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        broker.kill()
+        with pytest.raises(PublishError, match="localhost"):
+            await waiting
+
+    run(mqtt(kind, broker), work)
+
+
+def test_a_broker_that_does_not_answer_counts_as_lost(kind: str, broker: Any) -> None:
+    async def work(publisher: Publisher) -> None:
+        await publisher.connect()
+        broker.freeze()
+        with pytest.raises(PublishError, match=r"no acknowledgement within 0\.5 s"):
+            await publisher.publish(TOPIC, b"unanswered")
+        with pytest.raises(PublishError, match="no acknowledgement"):
+            await publisher.publish(TOPIC, b"at once")
+        broker.thaw()
+        await publisher.connect()
+        await publisher.publish(TOPIC, b"answered")
+
+    run(mqtt(kind, broker, timeout_s=0.5), work)
+
+
+def test_a_dead_port_is_named(kind: str, broker: Any) -> None:
+    broker.kill()
+    message = failure(mqtt(kind, broker))
+    assert message.startswith(f"localhost:{broker.port}: ")
+    assert "refused" in message.lower()
+
+
+def test_a_port_that_never_speaks_ends_in_its_timeout(kind: str, broker: Any) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        message = failure(mqtt(kind, broker, port=silent.getsockname()[1], timeout_s=0.5))
+    assert message.startswith("localhost:")
+
+
+def test_a_name_that_does_not_resolve_is_said_so(kind: str, broker: Any) -> None:
+    message = failure(mqtt(kind, broker, endpoint="broker.invalid"))
+    assert message.startswith(f"broker.invalid:{broker.port}: ")
+
+
+def test_a_broker_of_another_ca_is_not_trusted(kind: str, broker: Any, tmp_path: Path) -> None:
+    other = type(broker.authority)(tmp_path / "other")
+    message = failure(mqtt(kind, broker, ca=other.ca, timeout_s=TLS_S))
+    assert message.startswith(f"localhost:{broker.port}: ")
+    assert kind == "awsiotsdk" or "certificate is not trusted: self-signed" in message
+
+
+def test_a_broker_under_another_name_is_not_trusted(kind: str, broker: Any) -> None:
+    message = failure(mqtt(kind, broker, endpoint="127.0.0.1", timeout_s=TLS_S))
+    assert kind == "awsiotsdk" or "certificate is not trusted: IP address mismatch" in message
+
+
+def test_the_sdks_word_for_a_broker_it_does_not_trust_is_put_in_ours() -> None:
+    exc = AwsCrtError(1029, "AWS_IO_TLS_ERROR_NEGOTIATION_FAILURE", "TLS (SSL) negotiation failed")
+    assert describe(exc) == "TLS failed: the broker's certificate is not of this CA or not for this name"
+
+
+def test_a_certificate_of_another_ca_is_refused_by_the_broker(kind: str, broker: Any, tmp_path: Path) -> None:
+    stranger = type(broker.authority)(tmp_path / "other").issue("gw-1")
+    message = failure(mqtt(kind, broker, stranger, ca=broker.authority.ca))
+    assert message.startswith(f"localhost:{broker.port}: ")
+
+
+@pytest.mark.parametrize("file", ["ca", "certificate", "key"])
+def test_a_missing_file_is_named(kind: str, broker: Any, tmp_path: Path, file: str) -> None:
+    missing = tmp_path / "missing.pem"
+    assert failure(mqtt(kind, broker, **{file: missing})) == f"{missing}: No such file or directory"
+
+
+@pytest.mark.parametrize("file", ["ca", "certificate", "key"])
+def test_a_file_that_is_no_pem_is_named(kind: str, broker: Any, tmp_path: Path, file: str) -> None:
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("not a certificate")
+    assert str(garbage) in failure(mqtt(kind, broker, **{file: garbage}))
+
+
+def test_a_key_of_another_certificate_is_said_so(kind: str, broker: Any) -> None:
+    other = broker.authority.issue("gw-9")
+    assert str(other.key) in failure(mqtt(kind, broker, key=other.key))
+
+
+def test_a_second_client_of_the_same_name_ends_the_first(kind: str, broker: Any) -> None:
+    identity = broker.authority.issue("gw-1")
+
+    async def work(first: Publisher) -> None:
+        await first.connect()
+        second = mqtt(kind, broker, identity)
+        await second.connect()
+        await second.publish(TOPIC, b"second")
+        with pytest.raises(PublishError):
+            await first.publish(TOPIC, b"first")
+        await second.close()
+
+    run(mqtt(kind, broker, identity), work)
+
+
+def test_close_leaves_no_thread(kind: str, broker: Any, eventually: Callable[..., None]) -> None:
+    async def work(publisher: Publisher) -> int:
+        await publisher.connect()
+        await publisher.publish(TOPIC, b"once")
+        return native_threads()
+
+    before = native_threads()
+    assert run(mqtt(kind, broker), work) > before
+    eventually(lambda: native_threads() <= before)
+
+
+def test_failed_connections_leave_no_thread(kind: str, broker: Any, eventually: Callable[..., None]) -> None:
+    broker.kill()
+
+    async def work(publisher: Publisher) -> None:
+        for _ in range(5):
+            with pytest.raises(PublishError):
+                await publisher.connect()
+
+    before = native_threads()
+    run(mqtt(kind, broker), work)
+    eventually(lambda: native_threads() <= before)

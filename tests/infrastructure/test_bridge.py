@@ -1,0 +1,288 @@
+"""The rules engine between a real broker and a real engine: what arrives, what is refused, what is kept."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from infrastructure.local import broker, certificates, engine, policy
+from infrastructure.local.bridge import Bridge, BridgeError, Source
+from infrastructure.local.engine import Clients
+from infrastructure.local.principals import Principals
+from infrastructure.local.process import free_port
+from infrastructure.local.state import Counters
+from tests.infrastructure.parts import Engine, Gateway, Identity, enrol, eventually, state_folder
+
+AT_MS = 1_795_000_000_123
+SQL = (
+    "SELECT encode(*, 'base64') AS b, topic(2) AS thing, clientid() AS client, "
+    "principal() AS principal, timestamp() AS rx FROM 'v1/+/m'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A rule, a policy and a stream of the test's own, with a broker before them."""
+
+    clients: Clients
+    source: Source
+    stream: str
+    folder: Path
+
+    def topic(self, gateway: str) -> str:
+        return f"$aws/rules/{self.source.rule}/v1/{gateway}/m"
+
+    def enrolled(self, name: str) -> Identity:
+        return enrol(self.clients, f"{name}-{uuid.uuid4().hex[:6]}", self.source.policy_name, self.folder)
+
+    def gateway(self, identity: Identity) -> Gateway:
+        return Gateway(self.source.port, self.source.files.ca, identity)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every record of the stream, its data decoded."""
+        shard = self.clients.kinesis.list_shards(StreamName=self.stream)["Shards"][0]["ShardId"]
+        iterator = self.clients.kinesis.get_shard_iterator(
+            StreamName=self.stream, ShardId=shard, ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        found = self.clients.kinesis.get_records(ShardIterator=iterator)["Records"]
+        return [{"key": each["PartitionKey"], **json.loads(each["Data"])} for each in found]
+
+
+class Unreachable:
+    """A stream's client when the engine is away."""
+
+    def put_records(self, **_: object) -> None:
+        raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+
+
+@pytest.fixture
+def world(running_engine: Engine, tmp_path: Path) -> Iterator[World]:
+    clients, name = running_engine.clients, f"t{uuid.uuid4().hex[:8]}"
+    prefix = f"arn:aws:iot:us-east-1:{engine.ACCOUNT}"
+    thing = "${iot:Connection.Thing.ThingName}"
+    statements = [
+        {"Effect": "Allow", "Action": "iot:Connect", "Resource": f"{prefix}:client/{thing}"},
+        {
+            "Effect": "Allow",
+            "Action": "iot:Publish",
+            "Resource": f"{prefix}:topic/$aws/rules/{name}/v1/{thing}/m",
+        },
+    ]
+    document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    clients.iot.create_policy(policyName=name, policyDocument=document)
+    clients.kinesis.create_stream(StreamName=name, ShardCount=1)
+    clients.s3.create_bucket(Bucket=name)
+    _put_rule(clients, name, stream=name)
+    state = state_folder(tmp_path / "state")
+    files = certificates.write_broker_files(
+        state.certificates, engine.device_ca(running_engine.url), datetime.datetime.now(datetime.UTC)
+    )
+    rights = policy.translate(document, "us-east-1", engine.ACCOUNT)
+    port = free_port()
+    child = broker.start(port, files, rights, state)
+    try:
+        broker.wait_ready(port, files, child.failure)
+        yield World(clients, Source(port, files, name, name, rights), name, tmp_path)
+    finally:
+        child.stop()
+
+
+def _put_rule(clients: Clients, name: str, stream: str, disabled: bool = False) -> None:
+    payload = {
+        "sql": SQL,
+        "awsIotSqlVersion": "2016-03-23",
+        "ruleDisabled": disabled,
+        "actions": [{"kinesis": {"streamName": stream, "partitionKey": "${topic(2)}", "roleArn": "r"}}],
+        "errorAction": {"s3": {"bucketName": name, "key": "rule-errors/${newuuid()}", "roleArn": "r"}},
+    }
+    clients.iot.create_topic_rule(ruleName=name, topicRulePayload=cast("Any", payload))
+
+
+@contextmanager
+def bridged(world: World, clients: Clients | None = None) -> Iterator[Counters]:
+    counters = Counters()
+    bridge = Bridge(clients or world.clients, world.source, counters, lambda: AT_MS)
+    bridge.start()
+    try:
+        yield counters
+        assert bridge.failure() == ""
+    finally:
+        bridge.stop()
+
+
+def counted(counters: Counters, name: str, value: int) -> None:
+    eventually(lambda: counters.snapshot().get(name) == value)
+
+
+def test_a_batch_arrives_wrapped_with_the_identity_that_the_rule_saw(world: World) -> None:
+    identity = world.enrolled("gw")
+    with bridged(world) as counters:
+        gateway = world.gateway(identity)
+        assert gateway.publish(world.topic(identity.name), b"\x00batch") == "Success"
+        counted(counters, "bridge.forwarded", 1)
+        gateway.close()
+    assert world.records() == [
+        {
+            "key": identity.name,
+            "b": base64.b64encode(b"\x00batch").decode(),
+            "thing": identity.name,
+            "client": identity.name,
+            "principal": identity.certificate_id,
+            "rx": AT_MS,
+        }
+    ]
+
+
+def test_the_batches_of_a_gateway_keep_their_order(world: World) -> None:
+    identity = world.enrolled("gw")
+    payloads = [str(number).encode() for number in range(300)]
+    with bridged(world) as counters:
+        gateway = world.gateway(identity)
+        for payload in payloads:
+            gateway.client.publish(world.topic(identity.name), payload, 1)
+        counted(counters, "bridge.forwarded", 300)
+        gateway.close()
+    assert [base64.b64decode(record["b"]) for record in world.records()] == payloads
+
+
+def test_what_could_not_be_put_on_the_stream_stays_with_the_broker_for_the_next_rules_engine(
+    world: World,
+) -> None:
+    identity = world.enrolled("gw")
+    away = replace(world.clients, kinesis=cast("Any", Unreachable()))
+    with bridged(world, away) as counters:
+        gateway = world.gateway(identity)
+        gateway.publish(world.topic(identity.name), b"kept")
+        counted(counters, "bridge.received", 1)
+    # The gateway has its PUBACK, as from AWS, and no rules engine runs: the broker keeps this one as well.
+    gateway.publish(world.topic(identity.name), b"later")
+    gateway.close()
+    with bridged(world) as counters:
+        counted(counters, "bridge.forwarded", 2)
+    assert [base64.b64decode(record["b"]) for record in world.records()] == [b"kept", b"later"]
+
+
+def test_a_stream_that_is_gone_sends_the_batch_to_the_error_action(world: World) -> None:
+    identity = world.enrolled("gw")
+    world.clients.iot.delete_topic_rule(ruleName=world.source.rule)
+    _put_rule(world.clients, world.source.rule, stream="gone")
+    with bridged(world) as counters:
+        gateway = world.gateway(identity)
+        gateway.publish(world.topic(identity.name), b"batch")
+        counted(counters, "bridge.failed", 1)
+        eventually(lambda: bool(_errors(world)))
+        gateway.close()
+    (error,) = _errors(world)
+    assert base64.b64decode(error["base64OriginalPayload"]) == b"batch"
+    assert "ResourceNotFoundException" in error["failures"][0]["errorMessage"]
+
+
+def test_a_disabled_rule_drops_what_arrives_and_counts_it(world: World) -> None:
+    # Developer guide, "Rule metrics": RuleNotFound.
+    identity = world.enrolled("gw")
+    world.clients.iot.disable_topic_rule(ruleName=world.source.rule)
+    with bridged(world) as counters:
+        gateway = world.gateway(identity)
+        gateway.publish(world.topic(identity.name), b"x")
+        counted(counters, "bridge.rule_not_found", 1)
+        gateway.close()
+    assert world.records() == []
+
+
+def test_a_rule_that_is_deleted_meanwhile_is_like_a_disabled_one(world: World) -> None:
+    identity = world.enrolled("gw")
+    with bridged(world) as counters:
+        world.clients.iot.delete_topic_rule(ruleName=world.source.rule)
+        gateway = world.gateway(identity)
+
+        def dropped() -> bool:
+            gateway.publish(world.topic(identity.name), b"x")
+            return counters.snapshot().get("bridge.rule_not_found", 0) > 0
+
+        eventually(dropped)
+        gateway.close()
+
+
+@pytest.mark.parametrize("lacking", ["certificate", "policy", "active"])
+def test_a_gateway_that_aws_would_not_let_connect_is_refused_and_counted(world: World, lacking: str) -> None:
+    identity = world.enrolled("gw")
+    arn = f"arn:aws:iot:us-east-1:{engine.ACCOUNT}:cert/{identity.certificate_id}"
+    if lacking == "certificate":
+        world.clients.iot.detach_thing_principal(thingName=identity.name, principal=arn)
+    elif lacking == "policy":
+        world.clients.iot.detach_policy(policyName=world.source.policy_name, target=arn)
+    else:
+        world.clients.iot.update_certificate(certificateId=identity.certificate_id, newStatus="INACTIVE")
+    with bridged(world) as counters:
+        gateway = world.gateway(identity)
+        gateway.publish(world.topic(identity.name), b"x")
+        counted(counters, "bridge.refused", 1)
+        gateway.close()
+    assert world.records() == []
+
+
+def test_a_topic_that_the_policy_allows_and_the_rule_does_not_know_is_refused_and_counted(
+    world: World,
+) -> None:
+    identity = world.enrolled("gw")
+    world.clients.iot.replace_topic_rule(
+        ruleName=world.source.rule,
+        topicRulePayload=cast("Any", _payload_with_filter(world, "v2/+/m")),
+    )
+    with bridged(world) as counters:
+        gateway = world.gateway(identity)
+        gateway.publish(world.topic(identity.name), b"x")
+        counted(counters, "bridge.refused", 1)
+        gateway.close()
+
+
+def test_without_a_broker_the_rules_engine_does_not_begin(world: World) -> None:
+    bridge = Bridge(world.clients, replace(world.source, port=free_port()), Counters(), lambda: AT_MS)
+    with pytest.raises(BridgeError, match="does not take the connection"):
+        bridge.start()
+    bridge.stop()
+
+
+def test_a_gateway_enrolled_a_moment_ago_is_found(world: World) -> None:
+    now_s = [100.0]
+    principals = Principals(world.clients.iot, world.source.policy_name, lambda: now_s[0])
+    assert principals.certificate("newcomer") is None
+    identity = enrol(world.clients, "newcomer", world.source.policy_name, world.folder)
+    now_s[0] += 1.0
+    assert principals.certificate("newcomer") == identity.certificate_id
+
+
+def test_the_registry_is_not_asked_for_every_message(world: World) -> None:
+    identity = world.enrolled("gw")
+    now_s = [100.0]
+    principals = Principals(world.clients.iot, world.source.policy_name, lambda: now_s[0])
+    principals.certificate(identity.name)
+    world.clients.iot.update_certificate(certificateId=identity.certificate_id, newStatus="REVOKED")
+    answers = []
+    for later_s in (5.0, 15.0):
+        now_s[0] = 100.0 + later_s
+        answers.append(principals.certificate(identity.name))
+    assert answers == [identity.certificate_id, None]
+
+
+def _errors(world: World) -> list[dict[str, Any]]:
+    listed = world.clients.s3.list_objects_v2(Bucket=world.source.rule, Prefix="rule-errors/")
+    keys = [each["Key"] for each in listed.get("Contents", [])]
+    bodies = [world.clients.s3.get_object(Bucket=world.source.rule, Key=key)["Body"].read() for key in keys]
+    return [json.loads(body) for body in bodies]
+
+
+def _payload_with_filter(world: World, topic_filter: str) -> dict[str, Any]:
+    payload = dict(world.clients.iot.get_topic_rule(ruleName=world.source.rule)["rule"])
+    kept = {key: payload[key] for key in ("awsIotSqlVersion", "actions", "errorAction")}
+    return {**kept, "sql": SQL.replace("v1/+/m", topic_filter)}

@@ -1,0 +1,467 @@
+"""The runtime with real awslambdaric processes and small handlers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from infrastructure.local.function_log import LogFile, count_metrics
+from infrastructure.local.layer import LayerError, build_layer
+from infrastructure.local.process import TETHER
+from infrastructure.local.runtime import LambdaRuntime, NotInvokedError, Outcome, RuntimeSetupError
+from infrastructure.local.state import Counters
+
+PATIENCE_S = 30.0
+HANDLER = """
+import json, os, sys, time
+
+print("loaded")
+calls = 0
+
+def handler(event, context):
+    global calls
+    calls += 1
+    what = event.get("do", "echo")
+    if what == "raise":
+        raise ValueError("no such link")
+    if what == "sleep":
+        time.sleep(event["seconds"])
+    if what == "exit":
+        os._exit(3)
+    if what == "fork":
+        return os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "600")
+    if what == "import":
+        __import__(event["name"])
+    if what == "environment":
+        return dict(os.environ)
+    if what == "unserializable":
+        return {1, 2}
+    if what == "large":
+        return "x" * event["size"]
+    if what == "print":
+        print(event["text"])
+    if what == "context":
+        return {
+            "left": context.get_remaining_time_in_millis(),
+            "arn": context.invoked_function_arn,
+            "name": context.function_name,
+            "memory": context.memory_limit_in_mb,
+            "request": context.aws_request_id,
+        }
+    return {"event": event, "pid": os.getpid(), "calls": calls}
+"""
+
+Make = Callable[..., LambdaRuntime]
+
+
+class Bench:
+    """A package folder, a log and counters, and the runtimes made with them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.code = folder / "package"
+        self.code.mkdir()
+        self.log = folder / "log" / "function.log"
+        self.counters = Counters()
+        self.runtimes: list[LambdaRuntime] = []
+
+    def runtime(
+        self,
+        source: str = HANDLER,
+        timeout_s: float = 20.0,
+        workers: int = 1,
+        environment: dict[str, str] | None = None,
+        **options: Any,
+    ) -> LambdaRuntime:
+        (self.code / "app.py").write_text(textwrap.dedent(source))
+        runtime = LambdaRuntime(
+            self.code,
+            "app.handler",
+            environment or {},
+            timeout_s,
+            self.log,
+            self.counters,
+            workers,
+            **options,
+        )
+        self.runtimes.append(runtime)
+        runtime.start()
+        return runtime
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    for runtime in made.runtimes:
+        runtime.stop()
+
+
+def until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not reached():
+        assert time.monotonic() < deadline, "not reached"
+        time.sleep(0.01)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, reaped or not."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_the_handler_gets_the_event_and_its_answer_comes_back(bench: Bench) -> None:
+    """A process is started once and kept: later invocations find its memory."""
+    runtime = bench.runtime()
+    first, second = runtime.invoke({"link": "é1"}), runtime.invoke({})
+    assert (first.outcome, first.payload["event"]) == (Outcome.SUCCESS, {"link": "é1"})
+    assert (first.payload["calls"], second.payload["calls"]) == (1, 2)
+    assert [second.payload["pid"]] == runtime.pids
+
+
+def test_the_context_is_lambdas(bench: Bench) -> None:
+    """Time left, ARN, name, memory and request id are there as on AWS."""
+    runtime = bench.runtime(timeout_s=15.0, function_name="ingest", memory_mb=256)
+    result = runtime.invoke({"do": "context"})
+    assert 10_000 < result.payload.pop("left") <= 15_000
+    assert result.payload == {
+        "arn": "arn:aws:lambda:us-east-1:000000000000:function:ingest",
+        "name": "ingest",
+        "memory": "256",
+        "request": result.request_id,
+    }
+
+
+def test_an_exception_is_an_error_with_type_and_message(bench: Bench) -> None:
+    """The process survives an exception of the handler."""
+    runtime = bench.runtime()
+    pids = runtime.pids
+    result = runtime.invoke({"do": "raise"})
+    assert (result.outcome, result.error_type, result.message) == (
+        Outcome.ERROR,
+        "ValueError",
+        "no such link",
+    )
+    assert runtime.invoke({}).succeeded
+    assert runtime.pids == pids
+
+
+def test_the_time_limit_kills_and_the_next_invocation_has_a_new_process(bench: Bench) -> None:
+    """A handler that does not return is ended at the limit, and only that invocation suffers."""
+    runtime = bench.runtime(timeout_s=0.3)
+    (pid,) = runtime.pids
+    result = runtime.invoke({"do": "sleep", "seconds": 600})
+    assert (result.outcome, result.error_type) == (Outcome.TIMED_OUT, "Sandbox.Timedout")
+    assert result.message == "Task timed out after 0.30 seconds"
+    assert not psutil.pid_exists(pid)
+    runtime._timeout_s = 20.0
+    assert runtime.invoke({}).payload["calls"] == 1
+
+
+def test_the_start_of_the_process_does_not_count_against_the_time_limit(bench: Bench) -> None:
+    """Imports belong to the init phase, which has its own limit."""
+    runtime = bench.runtime("import time\ntime.sleep(0.6)\n" + HANDLER, timeout_s=0.5)
+    assert runtime.invoke({}).succeeded
+
+
+def test_a_process_that_dies_is_a_crash_and_is_replaced(bench: Bench) -> None:
+    """Without an answer the invocation has failed, in Lambda's words."""
+    runtime = bench.runtime()
+    result = runtime.invoke({"do": "exit"})
+    assert (result.outcome, result.error_type) == (Outcome.CRASHED, "Runtime.ExitError")
+    assert result.message == "Runtime exited with error: exit status 3"
+    assert runtime.invoke({}).payload["calls"] == 1
+
+
+def test_an_idle_process_that_was_killed_is_replaced_unnoticed(bench: Bench) -> None:
+    """Its death concerns no event, so the next one is not failed for it."""
+    runtime = bench.runtime()
+    pid = runtime.invoke({}).payload["pid"]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: gone(pid))
+    result = runtime.invoke({})
+    assert (result.outcome, result.payload["calls"]) == (Outcome.SUCCESS, 1)
+
+
+def test_what_a_function_started_ends_with_it(bench: Bench) -> None:
+    """A process that the handler left behind does not outlive the runtime."""
+    runtime = bench.runtime()
+    orphan = runtime.invoke({"do": "fork"}).payload
+    assert psutil.pid_exists(orphan)
+    runtime.stop()
+    until(lambda: gone(orphan))
+
+
+@pytest.mark.parametrize(
+    ("source", "error_type", "message"),
+    [
+        ("import nowhere", "Runtime.ImportModuleError", "No module named 'nowhere'"),
+        ("def handler(", "Runtime.UserCodeSyntaxError", "Syntax error in module 'app'"),
+        ("other = 1", "Runtime.HandlerNotFound", "Handler 'handler' missing on module 'app'"),
+        ("raise KeyError('READINGS_TABLE')", "KeyError", "READINGS_TABLE"),
+    ],
+)
+def test_code_that_cannot_be_loaded_is_an_error_each_time(
+    bench: Bench, source: str, error_type: str, message: str
+) -> None:
+    """The reason of a failed start is the answer to every invocation, and repairs are picked up."""
+    runtime = bench.runtime(source)
+    for _ in range(2):
+        result = runtime.invoke({})
+        assert (result.outcome, result.error_type) == (Outcome.ERROR, error_type)
+        assert message in result.message
+    (bench.code / "app.py").write_text("def handler(event, context): return 1")
+    assert runtime.invoke({}).payload == 1
+
+
+def test_an_answer_that_is_not_json_is_an_error(bench: Bench) -> None:
+    """The runtime's own marshal error comes through."""
+    result = bench.runtime().invoke({"do": "unserializable"})
+    assert (result.outcome, result.error_type) == (Outcome.ERROR, "Runtime.MarshalError")
+
+
+def test_an_answer_beyond_6_mb_is_an_error(bench: Bench) -> None:
+    """ "Invocation payload (request and response): 6 MB each for request and response (synchronous)"
+    (Lambda quotas)."""
+    runtime = bench.runtime()
+    assert len(runtime.invoke({"do": "large", "size": 6_000_000}).payload) == 6_000_000
+    result = runtime.invoke({"do": "large", "size": 6_300_000})
+    assert (result.outcome, result.error_type) == (Outcome.ERROR, "Function.ResponseSizeTooLarge")
+    assert runtime.invoke({}).succeeded
+
+
+def test_an_event_of_6_mb_arrives_whole(bench: Bench) -> None:
+    """Nothing is cut on the way in."""
+    result = bench.runtime("def handler(event, context): return len(event['x'])").invoke(
+        {"x": "y" * 6_000_000}
+    )
+    assert result.payload == 6_000_000
+
+
+def test_workers_run_at_the_same_time(bench: Bench) -> None:
+    """Each worker has its own process; a further invocation waits for a free one."""
+    runtime = bench.runtime(workers=2)
+    gate = bench.code / "gate"
+    source = bench.code / "app.py"
+    source.write_text(
+        "import os, time\n"
+        "def handler(event, context):\n"
+        "    open(f'in-{os.getpid()}', 'w').close()\n"
+        "    while not os.path.exists('gate'): time.sleep(0.01)\n"
+        "    return os.getpid()\n"
+    )
+    runtime.stop()
+    runtime.start()
+    results: list[Any] = []
+    threads = [threading.Thread(target=lambda: results.append(runtime.invoke({}))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(list(bench.code.glob("in-*"))) == 2)
+    gate.touch()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert len(results) == 3
+    assert len({result.payload for result in results}) == 2
+
+
+def test_after_a_stop_nothing_runs_and_nothing_is_invoked(bench: Bench) -> None:
+    """An event that comes too late has not reached the function, which is no failure of it."""
+    runtime = bench.runtime(workers=2)
+    pids = runtime.pids
+    runtime.invoke({})
+    runtime.stop()
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+    with pytest.raises(NotInvokedError):
+        runtime.invoke({})
+
+
+def test_a_stop_ends_an_invocation_under_way(bench: Bench) -> None:
+    """Whoever waits for it learns that the process has ended."""
+    runtime = bench.runtime()
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(runtime.invoke({"do": "sleep", "seconds": 600})))
+    thread.start()
+    until(lambda: runtime._idle.empty())
+    until(lambda: bench.log.exists() and b"loaded" in bench.log.read_bytes())
+    time.sleep(0.2)
+    runtime.stop()
+    thread.join(PATIENCE_S)
+    assert [result.outcome for result in results] == [Outcome.CRASHED]
+
+
+def test_a_package_that_was_not_built_says_what_to_do(tmp_path: Path) -> None:
+    """A user's mistake: one line, with the command."""
+    runtime = LambdaRuntime(tmp_path, "cloud.ingest.handler", {}, 1.0, tmp_path / "log", Counters())
+    with pytest.raises(
+        RuntimeSetupError, match=r"cloud\.ingest\.handler is not in .*infrastructure\.package"
+    ):
+        runtime.start()
+
+
+# What the function can see
+
+
+@pytest.mark.parametrize("name", ["simulator", "infrastructure", "edge_agent", "cloud", "pytest", "rich"])
+def test_only_the_package_and_the_runtimes_own_modules_can_be_imported(bench: Bench, name: str) -> None:
+    """The project, installed here in editable form, and its other dependencies are as absent as on AWS."""
+    result = bench.runtime().invoke({"do": "import", "name": name})
+    assert (result.error_type, result.message) == ("ModuleNotFoundError", f"No module named '{name}'")
+
+
+@pytest.mark.parametrize("name", ["boto3", "botocore", "dateutil", "urllib3", "jmespath"])
+def test_boto3_comes_with_the_runtime(bench: Bench, name: str) -> None:
+    """Lambda's Python runtimes include the SDK."""
+    assert bench.runtime().invoke({"do": "import", "name": name}).succeeded
+
+
+def test_a_module_missing_from_the_package_fails(bench: Bench) -> None:
+    """A package of the same name as one of the project's is the only one that is looked into."""
+    (bench.code / "cloud").mkdir()
+    (bench.code / "cloud" / "__init__.py").touch()
+    (bench.code / "cloud" / "keys.py").touch()
+    runtime = bench.runtime()
+    assert runtime.invoke({"do": "import", "name": "cloud.keys"}).succeeded
+    result = runtime.invoke({"do": "import", "name": "cloud.queries"})
+    assert (result.error_type, result.message) == ("ModuleNotFoundError", "No module named 'cloud.queries'")
+
+
+def test_the_package_is_not_written_to(bench: Bench) -> None:
+    """The folder that is uploaded stays as it was built: no byte code appears in it."""
+    (bench.code / "keys.py").touch()
+    bench.runtime().invoke({"do": "import", "name": "keys"})
+    assert sorted(path.name for path in bench.code.iterdir()) == ["app.py", "keys.py"]
+
+
+def test_nothing_of_the_callers_environment_is_passed_on(bench: Bench) -> None:
+    """Real credentials never reach the function; what the template sets does, and wins."""
+    os.environ["AWS_PROFILE"] = os.environ["PYTHONSTARTUP_MARK"] = "production"
+    try:
+        runtime = bench.runtime(environment={"READINGS_TABLE": "t", "AWS_REGION": "eu-west-1"})
+        seen = runtime.invoke({"do": "environment"}).payload
+    finally:
+        del os.environ["AWS_PROFILE"], os.environ["PYTHONSTARTUP_MARK"]
+    assert "AWS_PROFILE" not in seen
+    assert "production" not in seen.values()
+    assert (seen["READINGS_TABLE"], seen["AWS_REGION"]) == ("t", "eu-west-1")
+    assert seen["AWS_SHARED_CREDENTIALS_FILE"] == "/dev/null"
+    assert seen["AWS_LAMBDA_FUNCTION_NAME"] == "function"
+
+
+def test_a_package_that_the_runtime_needs_and_is_missing_is_named(tmp_path: Path) -> None:
+    """A user's mistake: one line, with the command."""
+    with pytest.raises(LayerError, match=r"no-such-distribution is not installed; run pip install"):
+        build_layer(tmp_path, ("no-such-distribution",))
+
+
+# Death of the parent
+
+
+@contextmanager
+def _parent(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of its own that runs a function and then waits."""
+    source = f"""
+        import time
+        from pathlib import Path
+        from infrastructure.local.runtime import LambdaRuntime
+        from infrastructure.local.state import Counters
+        folder = Path({str(folder)!r})
+        runtime = LambdaRuntime(folder, "app.handler", {{}}, 5.0, folder / "log", Counters())
+        runtime.start()
+        print(runtime.invoke({{}}).payload["pid"], flush=True)
+        time.sleep(600)
+    """
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(folder)}
+    command = [sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), sys.executable, "-c"]
+    process = subprocess.Popen([*command, textwrap.dedent(source)], stdout=subprocess.PIPE, env=environment)
+    with process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux ties a process to its parent")
+def test_a_function_dies_with_its_parent(tmp_path: Path) -> None:
+    """Not even a kill of the local cloud leaves a process behind."""
+    (tmp_path / "app.py").write_text(HANDLER)
+    with _parent(tmp_path) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert psutil.pid_exists(child)
+        parent.kill()
+        parent.wait()
+        until(lambda: gone(child))
+
+
+# Output and metrics
+
+
+def test_output_and_errors_are_in_the_log(bench: Bench) -> None:
+    """What is printed, what is raised and what was killed can be read in one file."""
+    runtime = bench.runtime(timeout_s=5.0)
+    runtime.invoke({"do": "print", "text": "hello"})
+    runtime.invoke({"do": "raise"})
+    runtime.invoke({"do": "exit"})
+    runtime.stop()
+    lines = bench.log.read_text().splitlines()
+    assert "hello" in lines
+    assert "[ERROR] ValueError: no such link" in lines
+    assert any(line.endswith("Error: Runtime exited with error: exit status 3") for line in lines)
+
+
+def _metrics(**values: Any) -> dict[str, Any]:
+    names = [{"Name": name, "Unit": "Count"} for name in values]
+    directive = {"Namespace": "Linkpulse", "Dimensions": [["Stage"]], "Metrics": names}
+    return {"_aws": {"Timestamp": 1, "CloudWatchMetrics": [directive]}, "Stage": "local", **values}
+
+
+def test_embedded_metrics_are_summed(bench: Bench) -> None:
+    """Each metric of a line in embedded metric format adds to its counter; other lines do not."""
+    runtime = bench.runtime()
+    runtime.invoke({"do": "print", "text": json.dumps(_metrics(Batches=2, Readings=120))})
+    runtime.invoke({"do": "print", "text": json.dumps(_metrics(Batches=1, Readings=[30, 30]))})
+    runtime.invoke({"do": "print", "text": json.dumps({"Batches": 7})})
+    runtime.stop()
+    assert bench.counters.snapshot() == {"metric.Batches": 3, "metric.Readings": 180}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"_aws": 1}',
+        b'{"_aws": {"CloudWatchMetrics": 5}}',
+        b'{"_aws": {"CloudWatchMetrics": [1, {"Metrics": [2, {"Name": 3}]}]}}',
+        b'{"_aws": {"CloudWatchMetrics": [{"Metrics": [{"Name": "A"}]}]}}',
+        b'{"_aws": {"CloudWatchMetrics": [{"Metrics": [{"Name": "A"}]}]}, "A": "x"}',
+        b'{"_aws": ',
+        b'["_aws"]',
+    ],
+)
+def test_lines_that_only_look_like_metrics_are_left_alone(line: bytes) -> None:
+    """No output of a function can break the reader of its output."""
+    counters = Counters()
+    count_metrics(line, counters)
+    assert counters.snapshot() == {}
+
+
+def test_the_log_does_not_grow_beyond_twice_its_limit(tmp_path: Path) -> None:
+    """The older half is kept under the name .1 and then replaced."""
+    log = LogFile(tmp_path / "function.log", limit=1_000)
+    for number in range(100):
+        log.write(f"{number:099d}\n".encode())
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sizes == {"function.log.1": 1_000}
+    log.write(b"last\n")
+    assert (tmp_path / "function.log").read_bytes() == b"last\n"

@@ -1,0 +1,253 @@
+"""The template keeps what the design promises: a message's path, the mapping, what is kept, parameters."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.translated import TEMPLATE, Template, arn, of_type, properties, translated, written
+
+SQL = (
+    "SELECT encode(*, 'base64') AS b, topic(2) AS thing, clientid() AS client, principal() AS principal, "
+    "timestamp() AS rx FROM 'v1/+/m'"
+)
+KEPT = ("Stream", "ReadingsTable", "LatestTable", "RegistryTable", "QuarantineTable", "DeadLetters")
+TABLES = ("ReadingsTable", "LatestTable", "RegistryTable", "QuarantineTable")
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    return translated()
+
+
+@pytest.fixture(scope="module")
+def source() -> Template:
+    return written()
+
+
+# --- the path of a message ------------------------------------------------------------------------
+
+
+def test_the_rule_wraps_the_payload_with_the_sql_of_the_design(template: Template) -> None:
+    payload = properties(template, "Rule")["TopicRulePayload"]
+    assert payload["Sql"] == SQL
+    assert payload["AwsIotSqlVersion"] == "2016-03-23"
+    assert payload["RuleDisabled"] is False
+
+
+def test_the_rule_puts_one_gateway_under_one_partition_key(template: Template) -> None:
+    (action,) = properties(template, "Rule")["TopicRulePayload"]["Actions"]
+    assert action == {
+        "Kinesis": {
+            "StreamName": {"Ref": "Stream"},
+            "PartitionKey": "${topic(2)}",
+            "RoleArn": arn("RuleRole"),
+        }
+    }
+
+
+def test_failed_messages_go_to_s3_under_keys_that_cannot_collide(template: Template) -> None:
+    error = properties(template, "Rule")["TopicRulePayload"]["ErrorAction"]
+    assert error == {
+        "S3": {
+            "BucketName": {"Ref": "DeadLetters"},
+            "Key": "rule-errors/${newuuid()}",
+            "RoleArn": arn("RuleRole"),
+        }
+    }
+
+
+def test_only_the_rule_and_the_policy_have_names_and_they_hold_the_stage(template: Template) -> None:
+    naming = {"RuleName", "PolicyName", "Name", "StreamName", "TableName", "BucketName", "FunctionName"}
+    naming |= {"RoleName", "LogGroupName", "TopicName", "AlarmName"}
+    named = {
+        (name, key): value
+        for name, each in template["Resources"].items()
+        for key, value in each.get("Properties", {}).items()
+        if key in naming and isinstance(value, (str, dict)) and "Ref" not in value
+    }
+    assert named == {
+        ("Rule", "RuleName"): {"Fn::Sub": "linkpulse_${Stage}_ingest"},
+        ("GatewayPolicy", "PolicyName"): {"Fn::Sub": "linkpulse-${Stage}-gateway"},
+    }
+
+
+# --- the ingest function and its mapping ----------------------------------------------------------
+
+
+def test_the_function_is_what_the_package_builds(template: Template, source: Template) -> None:
+    function = properties(template, "IngestFunction")
+    assert function["Handler"] == "cloud.ingest.handler"
+    assert function["Runtime"] == "python3.13"
+    assert function["Architectures"] == ["arm64"]
+    assert function["MemorySize"] == 512
+    assert source["Resources"]["IngestFunction"]["Properties"]["CodeUri"] == "../build/lambda"
+    assert source["Resources"]["IngestFunction"]["Metadata"]["SkipBuild"] is True
+
+
+def test_the_function_is_told_its_tables_and_its_stage(template: Template) -> None:
+    assert properties(template, "IngestFunction")["Environment"]["Variables"] == {
+        "STAGE": {"Ref": "Stage"},
+        "READINGS_TABLE": {"Ref": "ReadingsTable"},
+        "LATEST_TABLE": {"Ref": "LatestTable"},
+        "REGISTRY_TABLE": {"Ref": "RegistryTable"},
+        "QUARANTINE_TABLE": {"Ref": "QuarantineTable"},
+        "ALLOW_DIRECT": {"Ref": "AllowDirect"},
+        "RETENTION_DAYS": {"Ref": "RetentionDays"},
+    }
+
+
+def test_the_mapping_retries_in_bounds_and_keeps_what_it_gives_up_on(template: Template) -> None:
+    (mapping,) = of_type(template, "AWS::Lambda::EventSourceMapping").values()
+    assert mapping["Properties"] == {
+        "EventSourceArn": arn("Stream"),
+        "FunctionName": {"Ref": "IngestFunction"},
+        "StartingPosition": "TRIM_HORIZON",
+        "BatchSize": 200,
+        "MaximumBatchingWindowInSeconds": 5,
+        "ParallelizationFactor": {"Ref": "ParallelizationFactor"},
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "BisectBatchOnFunctionError": True,
+        "MaximumRetryAttempts": 10,
+        "MaximumRecordAgeInSeconds": 43200,
+        "DestinationConfig": {"OnFailure": {"Destination": arn("DeadLetters")}},
+        "MetricsConfig": {"Metrics": ["EventCount"]},
+    }
+
+
+def test_the_stream_keeps_records_longer_than_the_mapping_retries(template: Template) -> None:
+    (mapping,) = of_type(template, "AWS::Lambda::EventSourceMapping").values()
+    age_s = mapping["Properties"]["MaximumRecordAgeInSeconds"]
+    assert template["Parameters"]["StreamRetentionHours"]["MinValue"] * 3600 > age_s
+
+
+def test_the_logs_of_the_function_are_its_own_and_end(template: Template) -> None:
+    assert properties(template, "IngestFunction")["LoggingConfig"] == {"LogGroup": {"Ref": "IngestLogs"}}
+    assert properties(template, "IngestLogs")["RetentionInDays"] == {"Ref": "LogDays"}
+
+
+# --- what is kept ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*KEPT, "DeadLettersPolicy"])
+def test_what_holds_data_outlives_the_stack(template: Template, name: str) -> None:
+    # RetainExceptOnCreate is Retain, but that a first deployment that fails leaves nothing behind.
+    assert template["Resources"][name]["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert template["Resources"][name]["UpdateReplacePolicy"] == "Retain"
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_is_encrypted_recoverable_and_paid_by_use(template: Template, name: str) -> None:
+    table = properties(template, name)
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    declared = {each["AttributeName"] for each in table["AttributeDefinitions"]}
+    assert declared == {each["AttributeName"] for each in table["KeySchema"]}
+
+
+def test_readings_and_quarantined_records_expire_and_the_registry_does_not(template: Template) -> None:
+    assert set(of_type(template, "AWS::DynamoDB::Table")) == set(TABLES)
+    expiring = {name for name in TABLES if "TimeToLiveSpecification" in properties(template, name)}
+    assert expiring == {"ReadingsTable", "QuarantineTable"}
+    for name in expiring:
+        ttl = properties(template, name)["TimeToLiveSpecification"]
+        assert ttl == {"AttributeName": "e", "Enabled": True}
+
+
+def test_the_tables_have_the_keys_of_the_design(template: Template) -> None:
+    keys = {
+        name: [(key["AttributeName"], key["KeyType"]) for key in properties(template, name)["KeySchema"]]
+        for name in TABLES
+    }
+    composite = [("p", "HASH"), ("s", "RANGE")]
+    assert keys.pop("LatestTable") == [("gateway", "HASH")]
+    assert all(key == composite for key in keys.values())
+
+
+def test_the_stream_is_encrypted_and_its_mode_is_a_choice(template: Template) -> None:
+    assert properties(template, "Stream") == {
+        "RetentionPeriodHours": {"Ref": "StreamRetentionHours"},
+        "ShardCount": {"Fn::If": ["Provisioned", {"Ref": "StreamShards"}, {"Ref": "AWS::NoValue"}]},
+        "StreamModeDetails": {"StreamMode": {"Ref": "StreamMode"}},
+        "StreamEncryption": {"EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"},
+    }
+
+
+def test_the_bucket_is_private_encrypted_and_emptied_in_time(template: Template) -> None:
+    bucket = properties(template, "DeadLetters")
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    (expiry,) = bucket["LifecycleConfiguration"]["Rules"]
+    assert expiry["Status"] == "Enabled"
+    assert expiry["ExpirationInDays"] == {"Ref": "DeadLetterDays"}
+
+
+def test_the_bucket_refuses_plain_http(template: Template) -> None:
+    (deny,) = properties(template, "DeadLettersPolicy")["PolicyDocument"]["Statement"]
+    assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "s3:*")
+    assert deny["Resource"] == [arn("DeadLetters"), {"Fn::Sub": "${DeadLetters.Arn}/*"}]
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+# --- parameters and outputs -----------------------------------------------------------------------
+
+
+def test_every_parameter_has_a_safe_default(template: Template) -> None:
+    defaults = {name: each.get("Default") for name, each in template["Parameters"].items()}
+    assert defaults == {
+        "Stage": "dev",
+        "AllowDirect": "false",
+        "RetentionDays": 30,
+        "StreamMode": "PROVISIONED",
+        "StreamShards": 1,
+        "StreamRetentionHours": 24,
+        "ParallelizationFactor": 1,
+        "LogDays": 14,
+        "DeadLetterDays": 90,
+        "AlarmEmail": "",
+    }
+    assert all(each["Description"] for each in template["Parameters"].values())
+
+
+@pytest.mark.parametrize(
+    ("stage", "fits"),
+    [("dev", True), ("p2", True), ("a-b", False), ("Dev", False), ("2p", False), ("", False)],
+)
+def test_a_stage_is_a_name_that_an_iot_rule_can_hold(template: Template, stage: str, fits: bool) -> None:
+    pattern = template["Parameters"]["Stage"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, stage)) is fits
+
+
+@pytest.mark.parametrize(("address", "fits"), [("", True), ("a@b.example", True), ("nobody", False)])
+def test_the_alarm_address_is_empty_or_an_address(template: Template, address: str, fits: bool) -> None:
+    assert bool(re.fullmatch(template["Parameters"]["AlarmEmail"]["AllowedPattern"], address)) is fits
+
+
+def test_the_outputs_are_those_that_the_tools_read(template: Template) -> None:
+    values = {name: each["Value"]["Ref"] for name, each in template["Outputs"].items()}
+    assert values == {
+        "Stage": "Stage",
+        "RuleName": "Rule",
+        "StreamName": "Stream",
+        "PolicyName": "GatewayPolicy",
+        "FunctionName": "IngestFunction",
+        "ReadingsTable": "ReadingsTable",
+        "LatestTable": "LatestTable",
+        "RegistryTable": "RegistryTable",
+        "QuarantineTable": "QuarantineTable",
+        "DeadLetterBucket": "DeadLetters",
+        "AllowDirect": "AllowDirect",
+    }
+
+
+def test_cfn_lint_finds_nothing() -> None:
+    linter = Path(sys.executable).parent / "cfn-lint"
+    done = subprocess.run([linter, str(TEMPLATE)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")

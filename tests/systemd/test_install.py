@@ -1,0 +1,270 @@
+"""install.sh: run for real into a folder; the agent that it installed starts, reports and stops."""
+
+import os
+import shlex
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import NotifySocket
+
+SYSTEMD = Path(__file__).parents[2] / "systemd"
+SCRIPT = SYSTEMD / "install.sh"
+
+CONFIG = Path("etc/edge-agent/agent.toml")
+KEY = Path("etc/edge-agent/gateway.key")
+SPOOL = Path("var/lib/edge-agent/spool.db")
+PYTHON = Path("opt/edge-agent/venv/bin/python")
+UNIT = Path("etc/systemd/system/edge-agent.service")
+
+
+def install(*options: str | Path, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
+    """Run the installer."""
+    return subprocess.run(
+        [str(SCRIPT), *map(str, options)],
+        env={**os.environ, "PYTHON": python},
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Linkpulse as a wheel, from a copy of the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    checkout = SYSTEMD.parent
+    for part in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(checkout / part, folder)
+    shutil.copytree(checkout / "edge_agent", folder / "edge_agent")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "."]
+    subprocess.run(command, cwd=folder, check=True, timeout=110)
+    (built,) = folder.glob("linkpulse-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A tree with a first installation from the checkout, and what the installer said."""
+    root = tmp_path_factory.mktemp("root")
+    done = install("--root", root)
+    assert done.returncode == 0, done.stderr
+    return root, done.stdout
+
+
+@pytest.fixture
+def root(fresh: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy of the first installation, to change."""
+    return Path(shutil.copytree(fresh[0], tmp_path / "root", symlinks=True))
+
+
+# --- what a first installation leaves -------------------------------------------------------------
+
+
+def test_a_first_installation_brings_everything_and_says_what_is_next(fresh: tuple[Path, str]) -> None:
+    root, said = fresh
+
+    assert (root / UNIT).read_bytes() == (SYSTEMD / "edge-agent.service").read_bytes()
+    assert (root / CONFIG).read_bytes() == (SYSTEMD / "agent.toml").read_bytes()
+    assert (root / "etc/sysusers.d/edge-agent.conf").exists()
+    assert (root / "etc/tmpfiles.d/edge-agent.conf").exists()
+    assert mode(root / SPOOL.parent) == 0o700
+    assert "still the sample" in said
+    assert "linkview gateways add" in said
+
+
+def test_the_staged_command_names_the_place_where_it_will_lie(fresh: tuple[Path, str]) -> None:
+    root, _ = fresh
+    command = root / "opt/edge-agent/venv/bin/edge-agent"
+
+    assert command.read_text().splitlines()[0] == "#!/opt/edge-agent/venv/bin/python"
+    assert (root / "usr/local/bin/edge-agent").readlink() == Path("/opt/edge-agent/venv/bin/edge-agent")
+    assert str(root) not in command.read_text()
+
+
+def test_the_sample_is_complete_but_for_the_files_that_enrolment_brings(fresh: tuple[Path, str]) -> None:
+    root, _ = fresh
+    command = [str(root / PYTHON), "-m", "edge_agent", "check", str(root / CONFIG)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 78
+    assert all("No such file" in line for line in done.stderr.splitlines()), done.stderr
+
+
+# --- enrolment, upgrades, removal -----------------------------------------------------------------
+
+
+def test_an_enrolled_gateways_files_get_their_modes(root: Path, enrolled: Path, wheel: Path) -> None:
+    files = ("--config", enrolled / "agent.toml", "--certs", enrolled)
+    done = install("--root", root, "--from", wheel, *files)
+
+    assert done.returncode == 0, done.stderr
+    assert "start it with: systemctl enable --now edge-agent" in done.stdout
+    assert (root / CONFIG).read_bytes() == (enrolled / "agent.toml").read_bytes()
+    assert (root / CONFIG).with_name("agent.toml.old").read_bytes() == (SYSTEMD / "agent.toml").read_bytes()
+    assert mode(root / KEY) == 0o600
+    assert mode(root / KEY.with_name("gateway.pem")) == 0o644
+    assert not (root / KEY.with_name("note.txt")).exists()
+
+
+def test_a_second_run_keeps_the_config_the_key_and_the_spool(root: Path, enrolled: Path, wheel: Path) -> None:
+    for name in ("agent.toml", "ca.pem", "gateway.pem", "gateway.key"):
+        shutil.copy(enrolled / name, root / CONFIG.parent)
+    (root / SPOOL).write_bytes(b"readings")
+    before = {name: (root / name).read_bytes() for name in (CONFIG, KEY, SPOOL)}
+    done = install("--root", root, "--from", wheel)
+
+    assert done.returncode == 0, done.stderr
+    assert {name: (root / name).read_bytes() for name in before} == before
+
+
+def test_a_bad_config_is_named_and_keeps_the_agent_from_starting(
+    root: Path, enrolled: Path, wheel: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "agent.toml"
+    bad.write_text((enrolled / "agent.toml").read_text() + "\n[spool]\nmax_mb = 5\n")
+    done = install("--root", root, "--from", wheel, "--config", bad, "--certs", enrolled)
+
+    assert done.returncode == 78
+    assert "max_mb: unknown key; did you mean max_mib?" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("install.sh: installed, not started")
+
+
+def test_uninstall_keeps_what_cannot_be_had_again_and_purge_does_not(root: Path) -> None:
+    (root / KEY).write_text("key")
+    (root / SPOOL).write_text("readings")
+    removed = install("--root", root, "--uninstall")
+
+    assert removed.returncode == 0
+    assert not (root / "opt/edge-agent").exists()
+    assert not (root / UNIT).exists()
+    assert (root / KEY).exists()
+    assert (root / SPOOL).exists()
+    assert "kept:" in removed.stdout
+
+    assert install("--root", root, "--purge").returncode == 0
+    assert [path for path in root.rglob("*") if path.is_file() or path.is_symlink()] == []
+
+
+def test_removing_what_is_not_installed_is_no_error(tmp_path: Path) -> None:
+    assert install("--root", tmp_path, "--purge").returncode == 0
+
+
+# --- mistakes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "reason"),
+    [
+        (["--frm", "x"], 2, "unknown option --frm"),
+        (["--config"], 2, "--config needs a value"),
+        (["--config", "/nowhere/agent.toml"], 1, "--config /nowhere/agent.toml cannot be read"),
+        (["--certs", str(SYSTEMD)], 1, f"--certs {SYSTEMD} holds no PEM file"),
+        (["--from", "/nowhere"], 1, "no linkpulse in /nowhere"),
+        (["--from", "/nowhere/linkpulse-1-py3-none-any.whl"], 1, "no linkpulse in /nowhere/linkpulse-1"),
+    ],
+)
+def test_a_mistake_is_one_line_and_changes_nothing(
+    options: list[str], status: int, reason: str, tmp_path: Path
+) -> None:
+    done = install("--root", tmp_path, *options)
+
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr.startswith(f"install.sh: {reason}")
+    assert len(done.stderr.splitlines()) == 1
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_root_that_is_not_there_is_not_made() -> None:
+    done = install("--root", "/nowhere")
+
+    assert (done.returncode, done.stderr) == (2, "install.sh: --root /nowhere is not a folder\n")
+
+
+def test_an_unfit_interpreter_is_named(tmp_path: Path) -> None:
+    for name, answer, reason in (
+        ("absent", None, "is missing; install it with: apt-get install python3"),
+        (
+            "old",
+            'case "$1" in -V) echo Python 3.9.2 ;; *) exit 1 ;; esac',
+            "Python 3.9.2 is not 3.11 to 3.13",
+        ),
+        ("bare", 'case "$2" in *ensurepip*) exit 1 ;; esac', "python's venv module is missing"),
+    ):
+        program = tmp_path / name
+        if answer is not None:
+            program.write_text(f"#!/bin/sh\n{answer}\n")
+            program.chmod(0o755)
+        done = install("--root", tmp_path, python=str(program))
+        assert done.returncode == 1
+        assert reason in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_without_root_it_says_sudo_and_does_nothing() -> None:
+    """The script is read on standard input: somebody else may not be allowed into the checkout."""
+    command = ["sh", "-s", "--", "--no-start"]
+    done = subprocess.run(
+        command, input=SCRIPT.read_text(), user=65534, cwd="/", capture_output=True, text=True, timeout=60
+    )
+
+    assert (done.returncode, done.stderr) == (1, "install.sh: needs root: run it with sudo\n")
+
+
+def test_help_names_every_option_that_the_script_takes() -> None:
+    script = SCRIPT.read_text(encoding="utf-8")
+    said = install("--help").stdout
+    taken = {"--from", "--config", "--certs", "--root", "--with-aws", "--no-start", "--uninstall", "--purge"}
+
+    assert all(f"{option}" in said and script.count(option) > 1 for option in taken)
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
+def test_shellcheck_finds_nothing() -> None:
+    done = subprocess.run(["shellcheck", str(SCRIPT)], capture_output=True, text=True, timeout=60)
+
+    assert done.stdout == ""
+
+
+# --- the installed agent --------------------------------------------------------------------------
+
+
+def test_the_installed_agent_reports_ready_and_alive_reloads_and_ends_cleanly(
+    root: Path, enrolled: Path, notify_socket: NotifySocket
+) -> None:
+    """The unit's own command, in the staged tree, with no broker in reach."""
+    for name in ("ca.pem", "gateway.pem", "gateway.key"):
+        shutil.copy(enrolled / name, root / CONFIG.parent)
+    spool = f'\n[spool]\npath = "{root / SPOOL}"\n'
+    (root / CONFIG).write_text((enrolled / "agent.toml").read_text() + spool)
+    (line,) = [line for line in (root / UNIT).read_text().splitlines() if line.startswith("ExecStart=")]
+    program, *arguments = shlex.split(line.removeprefix("ExecStart="))
+    # The script's first line names /opt: in the staged tree its interpreter is called instead.
+    command = [str(root / PYTHON), f"{root}{program}", *arguments[:-1], f"{root}{arguments[-1]}"]
+    environment = {"NOTIFY_SOCKET": notify_socket.address, "WATCHDOG_USEC": "400000", "PATH": "/usr/bin:/bin"}
+
+    with subprocess.Popen(command, cwd="/", env=environment, stderr=subprocess.PIPE, text=True) as agent:
+        try:
+            notify_socket.wait_for("READY=1")
+            notify_socket.wait_for("WATCHDOG=1")
+            agent.send_signal(signal.SIGHUP)
+            notify_socket.wait_for("RELOADING=1")
+            notify_socket.wait_for("READY=1")
+            agent.send_signal(signal.SIGTERM)
+            notify_socket.wait_for("STOPPING=1")
+            assert agent.wait(60) == 0
+        finally:
+            agent.kill()
+        assert agent.stderr is not None
+        assert "Traceback" not in agent.stderr.read()
+    assert (root / SPOOL).exists()
