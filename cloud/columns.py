@@ -1,23 +1,25 @@
-"""The columns of a history, by kind of reading: header with its unit, side and how a cell is written."""
+"""The columns of a history, by kind of reading: header with its unit, and how a cell is written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
 from cloud import display
+from cloud.display import Column
 from cloud.health import tally
 from edge_agent.contract import KINDS, Flag, Outcome, Reading
 
 Cell = Callable[[Reading], str]
+_SPARE = {"stddev ms": 6, "dup": 5, "ipdv ms": 4, "late": 3, "MTU B": 3, "min ms": 2, "p95 ms": 1, "sent": 1}
 
 
-def columns_of(kind: str) -> list[tuple[str, str, Cell]]:
-    """(header, "left" or "right", cell) of each; a kind without a table of its own shows what is stored."""
+def columns_of(kind: str) -> list[tuple[Column, Cell]]:
+    """The columns of a kind; one without a table of its own shows what is stored."""
     figures = _FIGURES.get(kind) or [(column.name, _scaled(column.name)) for column in KINDS[kind].columns]
     return [
-        ("time", "left", lambda reading: display.utc(reading.at_ms)),
-        *((header, "right", cell) for header, cell in figures),
-        ("notes", "left", _notes),
+        (Column("time"), lambda reading: display.utc(reading.at_ms)),
+        *((Column(header, right=True, spare=_SPARE.get(header, 0)), cell) for header, cell in figures),
+        (Column("notes", wraps=True), _notes),
     ]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from cloud.target import TargetError
 
@@ -21,7 +23,23 @@ BARS = "▁▂▃▄▅▆▇█"
 LOST = "×"
 """In a sparkline: measured, and nothing came back."""
 _PIPE_WIDTH = 200
+_WRAPPED = 10
+"""Width down to which a wrapping column may shrink."""
+_GAP = 2
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table."""
+
+    header: str
+    right: bool = False
+    """Figures stand at the right."""
+    wraps: bool = False
+    """A text that may go on in the next line."""
+    spare: int = 0
+    """What is left out first on a narrow terminal, the highest first; 0 always stays."""
 
 
 def console() -> Console:
@@ -29,12 +47,44 @@ def console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
-def table(title: str, columns: Iterable[tuple[str, str]]) -> Table:
-    """An empty table; each column is (header, "left" or "right")."""
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for header, justify in columns:
-        made.add_column(header, justify="right" if justify == "right" else "left", no_wrap=True)
+def table(
+    title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None = None
+) -> Table:
+    """A table of cells (rich markup) that fits ``width`` columns of text (default: this console's).
+
+    Figures are never cut: what does not fit is left out, the highest ``spare`` first, and said to be.
+    """
+    kept = _fitting(columns, rows, console().width if width is None else width)
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for index in kept:
+        column = columns[index]
+        made.add_column(
+            column.header,
+            justify="right" if column.right else "left",
+            no_wrap=not column.wraps,
+            overflow="fold",
+        )
+    for row in rows:
+        made.add_row(*(row[index] for index in kept))
+    if len(kept) < len(columns):
+        left_out = ", ".join(column.header for index, column in enumerate(columns) if index not in kept)
+        made.caption, made.caption_justify = f"too narrow for: {left_out}", "left"
     return made
+
+
+def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Indices of the columns that fit side by side."""
+    widths = []
+    for index, column in enumerate(columns):
+        cells = (Text.from_markup(row[index]).cell_len for row in rows)
+        natural = max([len(column.header), *cells])
+        widths.append(min(natural, _WRAPPED) if column.wraps else natural)
+    kept = list(range(len(columns)))
+    for index in sorted(kept, key=lambda each: -columns[each].spare):
+        if sum(widths[each] + _GAP for each in kept) <= width or not columns[index].spare:
+            break
+        kept.remove(index)
+    return kept
 
 
 def print_json(value: Any) -> None:

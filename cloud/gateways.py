@@ -9,22 +9,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloud import display, enrol, queries
+from cloud.display import Column
 from cloud.latest import Latest
 from cloud.quarantine import notice
 from cloud.queries import Enrolment
 from cloud.target import Target, add_options, from_arguments
 
 _COLUMNS = (
-    ("gateway", "left"),
-    ("site", "left"),
-    ("enrolled", "left"),
-    ("last seen", "left"),
-    ("age", "right"),
-    ("links", "right"),
-    ("readings in epoch", "right"),
-    ("epoch", "left"),
-    ("way in", "left"),
-    ("quarantined today", "right"),
+    Column("gateway", wraps=True),
+    Column("site", wraps=True, spare=3),
+    Column("enrolled", spare=4),
+    Column("last seen"),
+    Column("age", right=True),
+    Column("links", right=True),
+    Column("readings in epoch", right=True, spare=2),
+    Column("epoch", spare=5),
+    Column("way in", spare=1),
+    Column("quarantined today", right=True, spare=1),
 )
 
 
@@ -79,10 +80,8 @@ def run(args: argparse.Namespace) -> int:
     if not found:
         console.print(f"no gateways yet on {target.place}: `linkview gateways add NAME` enrols one")
     else:
-        table = display.table(f"gateways of {target.place}", _COLUMNS)
-        for row in found:
-            table.add_row(*_cells(row, now_ms))
-        console.print(table)
+        cells = [_cells(row, now_ms) for row in found]
+        console.print(display.table(f"gateways of {target.place}", _COLUMNS, cells))
     notice(target, now_ms, console)
     return 0
 
@@ -116,7 +115,7 @@ def _cells(row: GatewayRow, now_ms: int) -> tuple[str, ...]:
             f"{row.state.newest.epoch:016x}"[:8],
             "direct" if row.state.direct else "MQTT",
         )
-    return *head, *heard, str(row.quarantined) if row.quarantined else "0"
+    return *head, *heard, str(row.quarantined)
 
 
 def describe(row: GatewayRow) -> dict[str, Any]:

@@ -77,11 +77,8 @@ def _print(readings: Sequence[Reading], what: str, since_ms: int, until_ms: int)
         console.print(f"nothing of {what} from {display.utc(since_ms)} to {display.utc(until_ms)}")
         return
     columns = columns_of(kinds[0])
-    table = display.table(f"{kinds[0]} of {what}", [(header, side) for header, side, _ in columns])
-    for reading in readings:
-        if reading.kind == kinds[0]:
-            table.add_row(*(cell(reading) for _, _, cell in columns))
-    console.print(table)
+    cells = [[cell(each) for _, cell in columns] for each in readings if each.kind == kinds[0]]
+    console.print(display.table(f"{kinds[0]} of {what}", [column for column, _ in columns], cells))
     if len(kinds) > 1:
         console.print(f"also there: --kind {' or '.join(kinds[1:])}", style="dim")
 

@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from cloud import display, queries, ranking
+from cloud.display import Column
 from cloud.health import p50_us, tally
 from cloud.latest import Latest
 from cloud.quarantine import notice
@@ -25,23 +26,26 @@ HOUR_MS = 3_600_000
 _READERS = 8
 _STYLES = {State.DOWN: "bold red", State.NO_DATA: "yellow", State.NOT_MEASURED: "yellow", State.UP: "green"}
 _COLUMNS = (
-    ("link", "left"),
-    ("gateway", "left"),
-    ("peer", "left"),
-    ("medium", "left"),
-    ("state", "left"),
-    ("age", "right"),
-    ("loss %", "right"),
-    ("p50 ms", "right"),
-    ("p95 / max ms", "right"),
-    ("p50, last hour", "left"),
+    Column("link", wraps=True),
+    Column("gateway", wraps=True),
+    Column("peer", wraps=True, spare=2),
+    Column("medium", wraps=True, spare=3),
+    Column("state", wraps=True),
+    Column("age", right=True),
+    Column("loss %", right=True),
+    Column("p50 ms", right=True),
+    Column("p95 / max ms", right=True, spare=1),
+    Column("p50, last hour", spare=4),
 )
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `links`."""
     parser = subparsers.add_parser(
-        "links", help="every link, the worst first", description=f"{__doc__} {ranking.__doc__}"
+        "links",
+        help="every link, the worst first",
+        description="Every link with its state and figures. Worst first: down, then no data or not measured,"
+        " then by loss, then by median time. Loss is that of the batch last received.",
     )
     add_options(parser)
     parser.add_argument("--gateway", metavar="NAME", help="of this gateway only")
@@ -121,25 +125,28 @@ def draw(
     history: Mapping[tuple[str, str], Sequence[Reading]],
     title: str,
     now_ms: int | None = None,
+    width: int | None = None,
 ) -> Table:
     """The rows as a table; links without history have no sparkline."""
     now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-    table = display.table(title, _COLUMNS)
-    for row in rows:
-        state = row.state.value if row.state is not State.NOT_MEASURED else _why(row)
-        table.add_row(
-            row.link,
-            row.gateway,
-            display.clean(row.peer),
-            display.clean(row.medium),
-            f"[{_STYLES[row.state]}]{state}[/]",
-            display.age(row.age_ms),
-            display.percent(row.speaker.lost, row.speaker.sent),
-            display.milliseconds(row.p50_us),
-            f"{display.milliseconds(row.p95_us)} / {display.milliseconds(row.max_us)}",
-            trend(history.get((row.gateway, row.link), ()), now_ms),
-        )
-    return table
+    cells = [_cells(row, history.get((row.gateway, row.link), ()), now_ms) for row in rows]
+    return display.table(title, _COLUMNS, cells, width)
+
+
+def _cells(row: LinkRow, history: Sequence[Reading], now_ms: int) -> tuple[str, ...]:
+    state = _why(row) if row.state is State.NOT_MEASURED else row.state.value
+    return (
+        row.link,
+        row.gateway,
+        display.clean(row.peer),
+        display.clean(row.medium),
+        f"[{_STYLES[row.state]}]{state}[/]",
+        display.age(row.age_ms),
+        display.percent(row.speaker.lost, row.speaker.sent),
+        display.milliseconds(row.p50_us),
+        f"{display.milliseconds(row.p95_us)} / {display.milliseconds(row.max_us)}",
+        trend(history, now_ms),
+    )
 
 
 def _why(row: LinkRow) -> str:

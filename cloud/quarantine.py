@@ -10,16 +10,17 @@ from typing import Any
 from rich.console import Console
 
 from cloud import display, keys, queries
+from cloud.display import Column
 from cloud.poison import Quarantined
 from cloud.target import Target, add_options, from_arguments
 
 SHOWN = 50
 _COLUMNS = (
-    ("time", "left"),
-    ("thing", "left"),
-    ("size B", "right"),
-    ("rule", "left"),
-    ("reason", "left"),
+    Column("time"),
+    Column("thing", wraps=True),
+    Column("size B", right=True, spare=1),
+    Column("rule"),
+    Column("reason", wraps=True),
 )
 
 
@@ -48,14 +49,15 @@ def run(args: argparse.Namespace) -> int:
     if not found:
         console.print(f"nothing is quarantined on {keys.day(day_ms)} (UTC), {target.place}")
         return 0
-    table = display.table(f"quarantined on {keys.day(day_ms)} (UTC), {target.place}", _COLUMNS)
-    table.columns[-1].no_wrap = False
-    for record in found:
-        size = f"{record.size:,}{' (cut)' if record.truncated else ''}"
-        cells = (display.utc(record.at_ms), record.thing, size, record.code, record.reason)
-        table.add_row(*map(display.clean, cells))
-    console.print(table)
+    title = f"quarantined on {keys.day(day_ms)} (UTC), {target.place}"
+    console.print(display.table(title, _COLUMNS, [_cells(record) for record in found]))
     return 0
+
+
+def _cells(record: Quarantined) -> tuple[str, ...]:
+    size = f"{record.size:,}{' (cut)' if record.truncated else ''}"
+    texts = (display.utc(record.at_ms), record.thing, size, record.code, record.reason)
+    return tuple(map(display.clean, texts))
 
 
 def describe(record: Quarantined) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,9 @@ class _FileReader:
 
     def _read_links(self, value: Any, sources: Sources) -> None:
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-            sources.problems.append(f"{self._place(('link',))}: [[link]]: not written as [[link]]")
+            sources.problems.append(
+                f"{self._place(('link',))}: [link]: a link is written as [[link]], in double brackets"
+            )
             return
         sources.links = [self._table("[[link]]", ("link", index), each) for index, each in enumerate(value)]
 
@@ -145,10 +147,19 @@ def _override_by_variables(environment: Mapping[str, str], sources: Sources) -> 
             continue
         section, separator, key = variable.removeprefix(PREFIX).partition("__")
         if not separator or section not in sections:
-            hint = suggestion(variable, [f"{PREFIX}{known}__{key}" for known in sections])
+            hint = suggestion(variable.removeprefix(PREFIX), _settings()).replace("mean ", f"mean {PREFIX}")
             sources.problems.append(f"{variable}: unknown variable, not EDGE_AGENT_SECTION__KEY{hint}")
         else:
             sources.tables[sections[section]].keys[key.lower()] = Given(value, variable, is_text=True)
+
+
+def _settings() -> list[str]:
+    """Every setting as variables name it, without the prefix, which would make all of them look alike."""
+    return [
+        f"{name.upper().replace('.', '_')}__{key.name.upper()}"
+        for name, settings in SECTIONS.items()
+        for key in fields(settings)
+    ]
 
 
 def _override_by_flags(flags: Sequence[str], sources: Sources) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,10 @@ STOP_LIMIT_S = 30
 SETTLE_S = 30
 
 
+# The agent and the fleet end with us, even when we are killed.
+TETHER = (sys.executable, "-I", "-S", str(Path(__file__).parent / "local" / "tether.py"))
+
+
 class DemoError(Exception):
     """A step of the demo failed; its own output has said why."""
 
@@ -34,12 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     state: Path = arguments.state.resolve()
     os.environ["LINKPULSE_STATE"] = str(state)
-    console = Console()
-    interrupted = _Interrupt()
+    console, interrupt = Console(), _Interrupt()
     try:
         with _local_cloud(state):
-            _feed(state, arguments, console, interrupted)
-            return _verdict(console)
+            _feed(state, arguments, console, interrupt)
+            console.print("comparing what was generated with the table", style="dim")
+            return _audit(interrupt)
     except DemoError as error:
         console.print(f"demo: {error}", style="red", highlight=False)
         return 1
@@ -66,12 +71,12 @@ def _positive(text: str) -> int:
 
 
 class _Interrupt:
-    """Ctrl-C and SIGTERM as a flag, so that each step ends in its own order."""
+    """Ctrl-C, SIGTERM and a closed terminal as a flag, so that each step ends in its own order."""
 
     def __init__(self) -> None:
         self.asked = False
-        signal.signal(signal.SIGINT, self._ask)
-        signal.signal(signal.SIGTERM, self._ask)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._ask)
 
     def _ask(self, *_: object) -> None:
         self.asked = True
@@ -96,9 +101,9 @@ def _local_cloud(state: Path) -> Iterator[None]:
 def _feed(state: Path, arguments: argparse.Namespace, console: Console, interrupt: _Interrupt) -> None:
     """Let the agent and the fleet measure until the time is over, then have both flush and stop."""
     truth = state / "truth"
-    truth.mkdir(exist_ok=True)
-    for old in truth.glob("*.jsonl"):
-        old.unlink()
+    shutil.rmtree(truth, ignore_errors=True)
+    truth.mkdir()
+    (state / "fleet.json").unlink(missing_ok=True)
     config = enrol(state, FLUSH_S)
     logs = state / "logs"
     agent_record = truth / "agent.jsonl"
@@ -116,7 +121,7 @@ def _feed(state: Path, arguments: argparse.Namespace, console: Console, interrup
                 view.refresh(time.monotonic() - began, arguments.seconds)
                 interrupt.wait(1)
             view.refresh(time.monotonic() - began, arguments.seconds)
-    console.print("flushing what is still on the gateways, then comparing", style="dim")
+        console.print("flushing what is still on the gateways", style="dim")
 
 
 def _over(began: float, seconds: int | None) -> bool:
@@ -129,7 +134,7 @@ def _child(name: str, arguments: Sequence[str], logs: Path) -> Iterator[subproce
     log = logs / f"{name}.log"
     with log.open("wb") as output:
         child = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
+            [*TETHER, str(os.getpid()), sys.executable, "-m", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -154,10 +159,17 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def _verdict(console: Console) -> int:
-    code = _run("cloud", "audit", "--settle", str(SETTLE_S))
-    console.print()
-    return code
+def _audit(interrupt: _Interrupt) -> int:
+    """The audit's verdict as an exit code; a signal ends the wait for it."""
+    interrupt.asked = False
+    command = [sys.executable, "-m", "cloud", "audit", "--settle", str(SETTLE_S)]
+    audit = subprocess.Popen(command, start_new_session=True)
+    while audit.poll() is None and not interrupt.asked:
+        interrupt.wait(0.1)
+    if audit.poll() is None:
+        _end(audit)
+        raise DemoError("interrupted before the verdict")
+    return audit.returncode
 
 
 def _run(module: str, *arguments: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -30,6 +31,7 @@ class Target:
 def enrol(state: Path, flush_s: int) -> Path:
     """Enrol the demo's gateway and write its config; returns the path of the config."""
     folder = state / "agent"
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier demo, whose broker is gone
     subprocess.run(
         [sys.executable, "-m", "cloud", "gateways", "add", NAME, "--output", str(folder), "--renew"],
         check=True,

@@ -143,11 +143,14 @@ class View:
 def plain(snapshot: Snapshot, elapsed_s: float) -> str:
     """One line of figures, for a log."""
     counts = snapshot.counts
-    return (
-        f"{elapsed_s:4.0f} s  measured {counts['measured']:>7,}  acknowledged {counts['acknowledged']:>7,}"
-        f"  stored {counts.get('metric.Readings', 0):>7,}  quarantined {counts.get('metric.Quarantined', 0)}"
-        f"  lag {snapshot.lag_ms / 1000:.1f} s" + "".join(f"  {name} FAILED" for name in snapshot.failed)
+    figures = (
+        f"{elapsed_s:4.0f} s",
+        f"measured {counts['measured']:,}",
+        f"acknowledged {counts['acknowledged']:,}",
+        f"stored {counts.get('metric.Readings', 0):,}",
+        f"lag {snapshot.lag_ms / 1000:.1f} s",
     )
+    return "  ".join(figures) + "".join(f"  {name} FAILED" for name in snapshot.failed)
 
 
 def rate(history: deque[Snapshot], name: str) -> float:

@@ -61,12 +61,9 @@ def _run(options: Options) -> int:
     with ExitStack() as opened:
         truth = opened.enter_context(Truth(record)) if record else None
         fleet = Fleet(world, _plan(options), sink, clock, truth.add if truth else None)
-        last = asyncio.run(_deliver(fleet, sink, reporter, options.gateways))
+        last = asyncio.run(deliver(fleet, sink, reporter, options.gateways))
     summary(last, time.monotonic() - began, record, options.json, Console())
-    if last.acknowledged < last.accepted:
-        lost = last.accepted - last.acknowledged
-        raise SimulatorError(f"{lost:,} readings were accepted and have not been acknowledged")
-    return 0
+    return verdict(last)
 
 
 # --- the parts ------------------------------------------------------------------------------------
@@ -147,7 +144,7 @@ def _allow_files(count: int) -> None:
 # --- the run --------------------------------------------------------------------------------------
 
 
-async def _deliver(fleet: Fleet, sink: Sink, reporter: Reporter, gateways: int) -> Snapshot:
+async def deliver(fleet: Fleet, sink: Sink, reporter: Reporter, gateways: int) -> Snapshot:
     """Open the sink, run the fleet, deliver the rest; the figures at the end."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -175,6 +172,13 @@ async def _deliver(fleet: Fleet, sink: Sink, reporter: Reporter, gateways: int) 
         await sink.close()
 
 
+def verdict(last: Snapshot) -> int:
+    """0 when all that was accepted has been acknowledged; raises SimulatorError otherwise."""
+    if left := last.accepted - last.acknowledged:
+        raise SimulatorError(f"{left:,} readings were accepted and have not been acknowledged")
+    return 0
+
+
 class _Once(logging.Filter):
     """Lets each message pass once: all gateways lose the broker together, and one line says it."""
 
@@ -190,7 +194,10 @@ class _Once(logging.Filter):
 
 
 def _log_to(console: Console) -> None:
-    handler = RichHandler(logging.WARNING, console, show_path=False)
+    """Warnings of the uplinks: above the bar on a terminal, plain lines elsewhere."""
+    handler: logging.Handler = logging.StreamHandler()
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False)
     handler.addFilter(_Once())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s")
 

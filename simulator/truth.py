@@ -11,6 +11,8 @@ from types import TracebackType
 from edge_agent.contract import Reading, describe_reading
 from simulator.target import SimulatorError
 
+_LINE = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class Truth:
     """A file of accepted readings; on disk for sure once it is closed."""
@@ -34,7 +36,7 @@ class Truth:
 
     def add(self, gateway: str, readings: Sequence[Reading]) -> None:
         """Note the readings of a gateway; raises SimulatorError when the disk does not take them."""
-        lines = (json.dumps({"gateway": gateway, **describe_reading(reading)}) + "\n" for reading in readings)
+        lines = (_LINE({"gateway": gateway, **describe_reading(reading)}) + "\n" for reading in readings)
         try:
             self._file.write("".join(lines))
         except OSError as exc:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from infrastructure.local.state import StateFolder, read_connection, read_status
 
 FOLLOW_S = 0.2
 SHOWN_LINES = 40
+INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,10 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     state = StateFolder.chosen(arguments.state, os.environ)
     console = Console(highlight=False)
+    # Asked to end in whatever way, up --foreground ends what it has started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(arguments.command(arguments, state, console))
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -102,6 +106,19 @@ def _up(arguments: argparse.Namespace, state: StateFolder, console: Console) -> 
         arguments.mqtt_port or (base and base + 1),
         tuple(arguments.parameter),
     )
+    try:
+        started = _start(state, wanted, console)
+        if started or not arguments.foreground:
+            return started
+        while control.supervisor(state):
+            time.sleep(FOLLOW_S)
+    except KeyboardInterrupt:
+        # While it starts, control.start has ended it already.
+        return _down(arguments, state, console) if arguments.foreground else INTERRUPTED
+    return _refuse("it has ended; see local-cloud logs supervisor")
+
+
+def _start(state: StateFolder, wanted: control.Wanted, console: Console) -> int:
     began = time.monotonic()
     try:
         with console.status("starting") as line:
@@ -113,16 +130,7 @@ def _up(arguments: argparse.Namespace, state: StateFolder, console: Console) -> 
         return _refuse("it ended as soon as it was ready; see local-cloud logs supervisor")
     console.print(view.endpoints(connection, status, str(state.path)))
     console.print(f"ready after {time.monotonic() - began:.1f} s; local-cloud down ends it")
-    return _stay(arguments, state, console) if arguments.foreground else 0
-
-
-def _stay(arguments: argparse.Namespace, state: StateFolder, console: Console) -> int:
-    try:
-        while control.supervisor(state):
-            time.sleep(FOLLOW_S)
-    except KeyboardInterrupt:
-        return _down(arguments, state, console)
-    return _refuse("it has ended; see local-cloud logs supervisor")
+    return 0
 
 
 def _down(_: argparse.Namespace, state: StateFolder, console: Console) -> int:

@@ -68,8 +68,9 @@ def start(state: StateFolder, wanted: Wanted, progress: Callable[[str], None]) -
     try:
         return _wait(state, process, progress)
     except KeyboardInterrupt:
-        process.terminate()
-        process.wait(STOP_LIMIT_S)
+        found = mark("supervisor", process.pid)
+        end([found] if found else [], STOP_LIMIT_S)
+        clean(state)
         raise
 
 
@@ -103,7 +104,8 @@ def _wait(state: StateFolder, process: subprocess.Popen[bytes], progress: Callab
         if ended:
             raise StartError(_why(state, status))
         if time.monotonic() > deadline:
-            end([each for each in [mark("supervisor", process.pid)] if each], STOP_LIMIT_S)
+            found = mark("supervisor", process.pid)
+            end([found] if found else [], STOP_LIMIT_S)
             raise StartError(f"it was not ready within {START_LIMIT_S:.0f} s: {_why(state, status)}")
         time.sleep(0.05)
 

@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from infrastructure.local.state import write_json
 TETHER = Path(__file__).with_name("tether.py")
 CLOCK_STEP_S = 2.0
 """A creation time may read a little different after the clock was set; a pid is not reused as fast."""
+POLL_S = 0.02
 
 
 class PortError(Exception):
@@ -83,21 +86,30 @@ def read_marks(path: Path) -> list[ProcessMark]:
 
 def end(marks: Iterable[ProcessMark], grace_s: float) -> list[ProcessMark]:
     """Ask the living ones to end, kill what is left after the grace; returns those that were alive."""
-    living = [(each, process) for each in marks if (process := each.process())]
-    for _, process in living:
-        _signal(process, signal.SIGTERM)
-    _, stubborn = psutil.wait_procs([process for _, process in living], timeout=grace_s)
-    for process in stubborn:
-        _signal(process, signal.SIGKILL)
-    psutil.wait_procs(stubborn, timeout=grace_s)
-    return [each for each, _ in living]
+    living = [each for each in marks if each.process()]
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for each in living:
+            _signal(each, number)
+        if _gone(living, grace_s):
+            break
+    return living
 
 
-def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    try:
-        process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return
+def _signal(each: ProcessMark, number: signal.Signals) -> None:
+    process = each.process()
+    if process:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
+def _gone(marks: Sequence[ProcessMark], timeout_s: float) -> bool:
+    """Wait until all have ended; one that nobody has waited for (a zombie) has ended too."""
+    deadline = time.monotonic() + timeout_s
+    while any(each.process() for each in marks):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
 
 
 def describe_exit(code: int) -> str:

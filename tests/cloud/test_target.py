@@ -67,7 +67,7 @@ def test_both_options_are_a_usage_error() -> None:
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"stack": "x"}'])
 def test_a_broken_connection_file_is_one_line_that_names_it(tmp_path: Path, content: str) -> None:
     (tmp_path / "connection.json").write_text(content)
-    with pytest.raises(TargetError, match="connection.json cannot be read"):
+    with pytest.raises(TargetError, match=r"connection\.json cannot be read"):
         resolved("--local", str(tmp_path))
 
 

@@ -263,3 +263,28 @@ def eventually_async() -> Callable[..., object]:
             await asyncio.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture
+def config_file(authority: Authority, tmp_path: Path) -> Callable[..., Path]:
+    """A maker of agent.toml for gw-1: one quick simulated link, a spool in tmp_path, this test's broker."""
+
+    def make(
+        port: int, link: str = "north", extra: str = "", name: str = "agent.toml", **changes: str
+    ) -> Path:
+        identity = authority.issue("gw-1")
+        settings = {"publisher": "paho", "spool": str(tmp_path / "spool.db"), "flush_s": "0.5"} | changes
+        path = tmp_path / name
+        path.write_text(
+            f'[gateway]\nname = "gw-1"\n'
+            f'[mqtt]\npublisher = "{settings["publisher"]}"\nendpoint = "localhost"\nport = {port}\n'
+            f'rule = "{RULE}"\nca = "{identity.ca}"\ncertificate = "{identity.certificate}"\n'
+            f'key = "{identity.key}"\n'
+            f'[spool]\npath = "{settings["spool"]}"\ncommit_s = 0.1\n'
+            f"[uplink]\nflush_s = {settings['flush_s']}\nbackoff_max_s = 1\n"
+            "[probe.simulated]\nperiod_s = 0.2\ntimeout_s = 0.1\n"
+            f'[[link]]\nid = "{link}"\nprobes = ["simulated"]\n{extra}'
+        )
+        return path
+
+    return make

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from edge_agent.contract import Batch, Flag, Link, Reading, encode
@@ -122,7 +123,7 @@ def test_a_real_agent_measures_and_its_links_are_answerable(
     cloud: Cloud, enrolled: Callable[[str], Path], tmp_path: Path
 ) -> None:
     folder = enrolled("real-1")
-    config = tmp_path / "agent.toml"
+    config = folder / "demo.toml"
     head = (folder / "agent.toml").read_text().split("[spool]")[0]
     config.write_text(head + AGENT.format(spool=tmp_path / "spool.db"))
     record = cloud.state / "truth" / "real.jsonl"
@@ -229,10 +230,9 @@ def test_the_smoke_test_passes_on_the_local_stack(cloud: Cloud) -> None:
 
 
 def test_nothing_listens_beyond_loopback(cloud: Cloud) -> None:
-    import psutil
-
-    supervisor = psutil.Process(json.loads((cloud.state / "status.json").read_text())["pid"])
-    family = [supervisor, *supervisor.children(recursive=True)]
+    parts = json.loads((cloud.state / "status.json").read_text())["parts"]
+    family = [psutil.Process(pid) for pid in {part["pid"] for part in parts.values()}]
+    family += [child for process in family for child in process.children(recursive=True)]
     listening = [
         each.laddr.ip for process in family for each in process.net_connections() if each.status == "LISTEN"
     ]

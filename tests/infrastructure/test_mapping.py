@@ -313,7 +313,7 @@ class ShiftingStream:
 
 
 def test_records_trimmed_by_the_engine_do_not_hide_new_ones() -> None:
-    """ministack trims the oldest records under an iterator's feet once the stream has reached its retention."""
+    """ministack trims the oldest records under an iterator once the stream has reached its retention."""
     engine: Any = ShiftingStream(["one", "two", "three"])
     shard = KinesisShard(engine, "shard-0", "TRIM_HORIZON", None, lambda: 86_400_000, StreamFacts(86_400, 0))
     read = shard.read(2)

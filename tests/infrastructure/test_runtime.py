@@ -5,22 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from infrastructure.local.function_log import LogFile, count_metrics
-from infrastructure.local.layer import LayerError, build_layer
-from infrastructure.local.process import TETHER
 from infrastructure.local.runtime import LambdaRuntime, NotInvokedError, Outcome, RuntimeSetupError
 from infrastructure.local.state import Counters
 
@@ -43,10 +37,6 @@ def handler(event, context):
         os._exit(3)
     if what == "fork":
         return os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "600")
-    if what == "import":
-        __import__(event["name"])
-    if what == "environment":
-        return dict(os.environ)
     if what == "unserializable":
         return {1, 2}
     if what == "large":
@@ -63,8 +53,6 @@ def handler(event, context):
         }
     return {"event": event, "pid": os.getpid(), "calls": calls}
 """
-
-Make = Callable[..., LambdaRuntime]
 
 
 class Bench:
@@ -312,99 +300,6 @@ def test_a_package_that_was_not_built_says_what_to_do(tmp_path: Path) -> None:
         runtime.start()
 
 
-# What the function can see
-
-
-@pytest.mark.parametrize("name", ["simulator", "infrastructure", "edge_agent", "cloud", "pytest", "rich"])
-def test_only_the_package_and_the_runtimes_own_modules_can_be_imported(bench: Bench, name: str) -> None:
-    """The project, installed here in editable form, and its other dependencies are as absent as on AWS."""
-    result = bench.runtime().invoke({"do": "import", "name": name})
-    assert (result.error_type, result.message) == ("ModuleNotFoundError", f"No module named '{name}'")
-
-
-@pytest.mark.parametrize("name", ["boto3", "botocore", "dateutil", "urllib3", "jmespath"])
-def test_boto3_comes_with_the_runtime(bench: Bench, name: str) -> None:
-    """Lambda's Python runtimes include the SDK."""
-    assert bench.runtime().invoke({"do": "import", "name": name}).succeeded
-
-
-def test_a_module_missing_from_the_package_fails(bench: Bench) -> None:
-    """A package of the same name as one of the project's is the only one that is looked into."""
-    (bench.code / "cloud").mkdir()
-    (bench.code / "cloud" / "__init__.py").touch()
-    (bench.code / "cloud" / "keys.py").touch()
-    runtime = bench.runtime()
-    assert runtime.invoke({"do": "import", "name": "cloud.keys"}).succeeded
-    result = runtime.invoke({"do": "import", "name": "cloud.queries"})
-    assert (result.error_type, result.message) == ("ModuleNotFoundError", "No module named 'cloud.queries'")
-
-
-def test_the_package_is_not_written_to(bench: Bench) -> None:
-    """The folder that is uploaded stays as it was built: no byte code appears in it."""
-    (bench.code / "keys.py").touch()
-    bench.runtime().invoke({"do": "import", "name": "keys"})
-    assert sorted(path.name for path in bench.code.iterdir()) == ["app.py", "keys.py"]
-
-
-def test_nothing_of_the_callers_environment_is_passed_on(bench: Bench) -> None:
-    """Real credentials never reach the function; what the template sets does, and wins."""
-    os.environ["AWS_PROFILE"] = os.environ["PYTHONSTARTUP_MARK"] = "production"
-    try:
-        runtime = bench.runtime(environment={"READINGS_TABLE": "t", "AWS_REGION": "eu-west-1"})
-        seen = runtime.invoke({"do": "environment"}).payload
-    finally:
-        del os.environ["AWS_PROFILE"], os.environ["PYTHONSTARTUP_MARK"]
-    assert "AWS_PROFILE" not in seen
-    assert "production" not in seen.values()
-    assert (seen["READINGS_TABLE"], seen["AWS_REGION"]) == ("t", "eu-west-1")
-    assert seen["AWS_SHARED_CREDENTIALS_FILE"] == "/dev/null"
-    assert seen["AWS_LAMBDA_FUNCTION_NAME"] == "function"
-
-
-def test_a_package_that_the_runtime_needs_and_is_missing_is_named(tmp_path: Path) -> None:
-    """A user's mistake: one line, with the command."""
-    with pytest.raises(LayerError, match=r"no-such-distribution is not installed; run pip install"):
-        build_layer(tmp_path, ("no-such-distribution",))
-
-
-# Death of the parent
-
-
-@contextmanager
-def _parent(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of its own that runs a function and then waits."""
-    source = f"""
-        import time
-        from pathlib import Path
-        from infrastructure.local.runtime import LambdaRuntime
-        from infrastructure.local.state import Counters
-        folder = Path({str(folder)!r})
-        runtime = LambdaRuntime(folder, "app.handler", {{}}, 5.0, folder / "log", Counters())
-        runtime.start()
-        print(runtime.invoke({{}}).payload["pid"], flush=True)
-        time.sleep(600)
-    """
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(folder)}
-    command = [sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), sys.executable, "-c"]
-    process = subprocess.Popen([*command, textwrap.dedent(source)], stdout=subprocess.PIPE, env=environment)
-    with process:
-        yield process
-        process.kill()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux ties a process to its parent")
-def test_a_function_dies_with_its_parent(tmp_path: Path) -> None:
-    """Not even a kill of the local cloud leaves a process behind."""
-    (tmp_path / "app.py").write_text(HANDLER)
-    with _parent(tmp_path) as parent:
-        assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        assert psutil.pid_exists(child)
-        parent.kill()
-        parent.wait()
-        until(lambda: gone(child))
-
-
 # Output and metrics
 
 
@@ -435,33 +330,3 @@ def test_embedded_metrics_are_summed(bench: Bench) -> None:
     runtime.invoke({"do": "print", "text": json.dumps({"Batches": 7})})
     runtime.stop()
     assert bench.counters.snapshot() == {"metric.Batches": 3, "metric.Readings": 180}
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b'{"_aws": 1}',
-        b'{"_aws": {"CloudWatchMetrics": 5}}',
-        b'{"_aws": {"CloudWatchMetrics": [1, {"Metrics": [2, {"Name": 3}]}]}}',
-        b'{"_aws": {"CloudWatchMetrics": [{"Metrics": [{"Name": "A"}]}]}}',
-        b'{"_aws": {"CloudWatchMetrics": [{"Metrics": [{"Name": "A"}]}]}, "A": "x"}',
-        b'{"_aws": ',
-        b'["_aws"]',
-    ],
-)
-def test_lines_that_only_look_like_metrics_are_left_alone(line: bytes) -> None:
-    """No output of a function can break the reader of its output."""
-    counters = Counters()
-    count_metrics(line, counters)
-    assert counters.snapshot() == {}
-
-
-def test_the_log_does_not_grow_beyond_twice_its_limit(tmp_path: Path) -> None:
-    """The older half is kept under the name .1 and then replaced."""
-    log = LogFile(tmp_path / "function.log", limit=1_000)
-    for number in range(100):
-        log.write(f"{number:099d}\n".encode())
-    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
-    assert sizes == {"function.log.1": 1_000}
-    log.write(b"last\n")
-    assert (tmp_path / "function.log").read_bytes() == b"last\n"

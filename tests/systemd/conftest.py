@@ -1,9 +1,9 @@
-"""Shared parts: an enrolled gateway's folder, and the socket that systemd would listen on."""
+"""Shared parts: the folder of an enrolled gateway."""
 
 import datetime
-import secrets
-import socket
-from collections.abc import Iterator
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+ROOT = Path(__file__).parents[2]
 CONFIG = """\
 [gateway]
 name = "gw-1"
@@ -51,28 +52,15 @@ def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class NotifySocket:
-    """The receiving end of sd_notify(3)."""
-
-    def __init__(self) -> None:
-        self.address = f"@linkpulse-test-{secrets.token_hex(8)}"
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.settimeout(30)
-        self._socket.bind("\0" + self.address[1:])
-
-    def wait_for(self, state: str) -> None:
-        """Return when the state has been reported; raises TimeoutError when nothing at all comes any more."""
-        while state not in self._socket.recv(4096).decode().splitlines():
-            pass
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._socket.close()
-
-
-@pytest.fixture
-def notify_socket() -> Iterator[NotifySocket]:
-    """A socket for NOTIFY_SOCKET."""
-    listening = NotifySocket()
-    yield listening
-    listening.close()
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Linkpulse as a wheel, from a copy of the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    checkout = ROOT
+    for part in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(checkout / part, folder)
+    shutil.copytree(checkout / "edge_agent", folder / "edge_agent")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "."]
+    subprocess.run(command, cwd=folder, check=True, timeout=110)
+    (built,) = folder.glob("linkpulse-*.whl")
+    return built

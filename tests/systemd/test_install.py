@@ -1,17 +1,18 @@
 """install.sh: run for real into a folder; the agent that it installed starts, reports and stops."""
 
 import os
+import secrets
 import shlex
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from .conftest import NotifySocket
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 SCRIPT = SYSTEMD / "install.sh"
@@ -36,20 +37,6 @@ def install(*options: str | Path, python: str = sys.executable) -> subprocess.Co
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Linkpulse as a wheel, from a copy of the checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    checkout = SYSTEMD.parent
-    for part in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(checkout / part, folder)
-    shutil.copytree(checkout / "edge_agent", folder / "edge_agent")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "."]
-    subprocess.run(command, cwd=folder, check=True, timeout=110)
-    (built,) = folder.glob("linkpulse-*.whl")
-    return built
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +224,33 @@ def test_shellcheck_finds_nothing() -> None:
 
 
 # --- the installed agent --------------------------------------------------------------------------
+
+
+class NotifySocket:
+    """The receiving end of sd_notify(3)."""
+
+    def __init__(self) -> None:
+        self.address = f"@linkpulse-test-{secrets.token_hex(8)}"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.settimeout(30)
+        self._socket.bind("\0" + self.address[1:])
+
+    def wait_for(self, state: str) -> None:
+        """Return when the state has been reported; raises TimeoutError when nothing at all comes any more."""
+        while state not in self._socket.recv(4096).decode().splitlines():
+            pass
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._socket.close()
+
+
+@pytest.fixture
+def notify_socket() -> Iterator[NotifySocket]:
+    """A socket for NOTIFY_SOCKET."""
+    listening = NotifySocket()
+    yield listening
+    listening.close()
 
 
 def test_the_installed_agent_reports_ready_and_alive_reloads_and_ends_cleanly(

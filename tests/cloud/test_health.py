@@ -1,0 +1,46 @@
+"""What a reading says of its link: lost is not in flight, refused is not lost, unknown is neither."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloud.health import Tally, is_down, p50_us, tally
+from edge_agent.contract import KINDS, Outcome, Reading, not_measured
+from tests.cloud.records import NOW, denied, echo, interface
+
+
+def counted(kind: str, **columns: int) -> Reading:
+    names = [column.name for column in KINDS[kind].columns]
+    return Reading("a.b", kind, NOW, tuple(columns.get(name) for name in names))
+
+
+@pytest.mark.parametrize(
+    ("reading", "expected", "down"),
+    [
+        (echo(), Tally(5, 0), False),
+        (echo(received=3), Tally(5, 2), False),
+        (echo(received=0), Tally(5, 5), True),
+        (counted("echo", sent=5, received=3, in_flight=2), Tally(3, 0), False),
+        (counted("echo", sent=5, received=0, in_flight=5), Tally(0, 0), None),
+        (counted("echo", sent=5, received=2, late=3), Tally(5, 3), False),
+        (denied(), None, None),
+        (counted("echo", received=3), None, None),
+        (counted("connect", sent=3, connected=0, refused=3, timed_out=0), Tally(3, 0), False),
+        (counted("connect", sent=3, connected=1, refused=0, timed_out=2), Tally(3, 2), False),
+        (counted("connect", sent=3, connected=0, refused=0, timed_out=3), Tally(3, 3), True),
+        (interface(), None, False),
+        (interface(up=0), None, True),
+        (not_measured("a.b", "interface", NOW, Outcome.NO_INTERFACE), None, None),
+    ],
+)
+def test_round_trips_are_counted_and_the_link_judged(
+    reading: Reading, expected: Tally | None, down: bool | None
+) -> None:
+    assert tally(reading) == expected
+    assert is_down(reading) is down
+
+
+def test_the_median_time_is_that_of_echo_or_connect() -> None:
+    assert p50_us(echo(p50=7_000)) == 7_000
+    assert p50_us(counted("connect", connect_p50_us=5)) == 5
+    assert p50_us(interface()) is None

@@ -1,0 +1,239 @@
+"""The template is deployed whole: what the engine leaves is in differences.toml, or the deployment fails."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infrastructure.local import deploy, differences, template
+from infrastructure.local.comparison import Difference, compare
+from infrastructure.local.completion import COMPLETIONS
+from infrastructure.local.deploy import DeployError, Deployment, Plan
+from infrastructure.local.differences import DifferencesError, Reviewed
+from infrastructure.local.intrinsics import TemplateError
+from infrastructure.local.inventory import READERS
+from tests.infrastructure.parts import ROOT, Engine
+
+TABLE = "AWS::DynamoDB::Table"
+Change = Callable[[dict[str, Any]], None]
+
+
+def staged(plan: Plan, stage: str, change: Change | None = None) -> Plan:
+    """The plan for a stack of its own, with a change made to it."""
+    document = copy.deepcopy(dict(plan.document))
+    if change:
+        change(document)
+    return Plan(f"linkpulse-{stage}", {**plan.parameters, "Stage": stage}, document, plan.artifacts)
+
+
+# --- the real template --------------------------------------------------------------------------------
+
+
+def test_the_template_deploys_with_no_difference_that_is_not_reviewed(deployment: Deployment) -> None:
+    assert deployment.outputs["Stage"] == "local"
+    assert deployment.outputs["AllowDirect"] == "true"
+    assert deployment.properties > 200
+
+
+def test_no_entry_of_the_reviewed_file_is_out_of_date(deployment: Deployment) -> None:
+    assert deployment.stale == ()
+
+
+def test_what_is_said_to_be_applied_is_there(running_engine: Engine, deployment: Deployment) -> None:
+    dynamodb, kinesis = running_engine.clients.dynamodb, running_engine.clients.kinesis
+    table, stream = deployment.outputs["ReadingsTable"], deployment.outputs["StreamName"]
+    expiry = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+    backups = dynamodb.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"]
+    encrypted = kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]
+    lifecycle = running_engine.clients.s3.get_bucket_lifecycle_configuration(
+        Bucket=deployment.outputs["DeadLetterBucket"]
+    )
+    assert (expiry["TimeToLiveStatus"], expiry["AttributeName"]) == ("ENABLED", "e")
+    assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
+    assert (encrypted["EncryptionType"], encrypted["KeyId"]) == ("KMS", "alias/aws/kinesis")
+    assert lifecycle["Rules"][0]["Expiration"]["Days"] == 90
+
+
+def test_the_engine_s_own_poller_is_held(running_engine: Engine, deployment: Deployment) -> None:
+    mapping = running_engine.clients.lambda_.get_event_source_mapping(
+        UUID=deployment.physical_ids["IngestFunctionMapping"]
+    )
+    assert mapping["State"] == "Disabled"
+
+
+def test_the_function_has_the_built_archive_byte_for_byte(
+    running_engine: Engine, deployment: Deployment, built: dict[Path, bytes]
+) -> None:
+    (archive,) = built.values()
+    key = hashlib.sha256(archive).hexdigest()
+    stored = running_engine.clients.s3.get_object(Bucket=template.ARTIFACTS, Key=key)["Body"].read()
+    configured = running_engine.clients.lambda_.get_function_configuration(
+        FunctionName=deployment.outputs["FunctionName"]
+    )
+    assert stored == archive
+    assert configured["CodeSize"] == len(archive)
+
+
+def test_every_type_of_the_template_can_be_read_back(plan: Plan) -> None:
+    assert set(plan.types.values()) <= set(READERS)
+
+
+def test_everything_that_is_said_to_be_applied_can_be() -> None:
+    applied = {(each.type, each.property) for each in differences.load() if each.cls == "applied"}
+    assert applied == set(COMPLETIONS)
+
+
+def test_the_model_of_each_modelled_difference_exists() -> None:
+    assert all((ROOT / each.model).is_file() for each in differences.load() if each.model)
+
+
+# --- what must fail -----------------------------------------------------------------------------------
+
+
+def test_a_difference_that_is_not_reviewed_fails_and_names_resource_and_property(
+    running_engine: Engine, plan: Plan
+) -> None:
+    reviewed = tuple(each for each in differences.load() if each.property != "TimeToLiveSpecification")
+    with pytest.raises(DeployError, match=r"ReadingsTable \(AWS::DynamoDB::Table\) TimeToLiveSpecification"):
+        deploy.deploy(running_engine.clients, staged(plan, "ttl"), reviewed)
+
+
+def test_an_entry_that_no_longer_differs_is_reported(running_engine: Engine, plan: Plan) -> None:
+    outdated = Reviewed(TABLE, "KeySchema", "dropped", "was so once")
+    made = deploy.deploy(running_engine.clients, staged(plan, "stale"), (*differences.load(), outdated))
+    assert made.stale == (outdated,)
+
+
+def test_a_resource_that_the_engine_does_not_know_fails(running_engine: Engine, plan: Plan) -> None:
+    def add(document: dict[str, Any]) -> None:
+        document["Resources"]["Odd"] = {"Type": "AWS::Linkpulse::Unheard", "Properties": {}}
+
+    with pytest.raises((DeployError, TemplateError), match="Unheard"):
+        deploy.deploy(running_engine.clients, staged(plan, "odd", add), differences.load())
+
+
+def test_a_resource_that_nothing_reads_back_fails(running_engine: Engine, plan: Plan) -> None:
+    def add(document: dict[str, Any]) -> None:
+        document["Resources"]["Extra"] = {"Type": "AWS::SQS::Queue", "Properties": {"DelaySeconds": 1}}
+
+    with pytest.raises(TemplateError, match="Extra: no reader for AWS::SQS::Queue"):
+        deploy.deploy(running_engine.clients, staged(plan, "extra", add), differences.load())
+
+
+def test_a_property_that_the_engine_drops_fails(running_engine: Engine, plan: Plan) -> None:
+    def add(document: dict[str, Any]) -> None:
+        stream = document["Resources"]["Stream"]["Properties"]
+        stream["DesiredShardLevelMetrics"] = ["IncomingBytes"]
+
+    with pytest.raises(DeployError, match=r"Stream \(AWS::Kinesis::Stream\) DesiredShardLevelMetrics"):
+        deploy.deploy(running_engine.clients, staged(plan, "metric", add), differences.load())
+
+
+def test_what_is_said_to_be_applied_and_cannot_be_fails(running_engine: Engine, plan: Plan) -> None:
+    reviewed = tuple(
+        replace(each, cls="applied", model="") if each.property == "MetricsConfig" else each
+        for each in differences.load()
+    )
+    with pytest.raises(DifferencesError, match="MetricsConfig is applied, but"):
+        deploy.deploy(running_engine.clients, staged(plan, "cannot", None), reviewed)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"Stge": "x"}, "no parameter Stge; it has Stage, AllowDirect"),
+        ({"Stage": "Dev"}, "parameter Stage is 'Dev': up to 16 lower-case letters"),
+        ({"AllowDirect": "maybe"}, "'maybe', not one of true, false"),
+        ({"StreamShards": "0"}, "'0', not a number from 1 to 500"),
+        ({"RetentionDays": "soon"}, "'soon', not a number"),
+    ],
+)
+def test_a_wrong_parameter_is_named(built: dict[Path, bytes], given: dict[str, str], named: str) -> None:
+    with pytest.raises(TemplateError, match=named):
+        deploy.plan(deploy.TEMPLATE, given, built)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [(None, "cannot be read: No such file"), ("{", "is not YAML"), ("a: 1", "has no Resources")],
+)
+def test_a_template_that_cannot_be_read_is_named(tmp_path: Path, text: str | None, named: str) -> None:
+    path = tmp_path / "template.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(TemplateError, match=named):
+        deploy.plan(path, {}, {})
+
+
+def test_a_function_whose_code_is_not_built_is_named() -> None:
+    with pytest.raises(TemplateError, match=r"IngestFunction: CodeUri is .*lambda, which .*package"):
+        deploy.plan(deploy.TEMPLATE, {}, {})
+
+
+# --- the comparison -----------------------------------------------------------------------------------
+
+
+def test_numbers_and_truths_are_equal_in_whatever_form_cloudformation_takes_them() -> None:
+    expected = {"A": "72", "B": True, "C": 300_000, "D": "true", "E": 0.5}
+    found = {"A": 72, "B": "true", "C": 300_000.0, "D": True, "E": "0.5"}
+    assert compare("R", "T", expected, found) == []
+
+
+def test_more_than_the_template_says_is_no_difference() -> None:
+    assert compare("R", "T", {"Tags": [{"Key": "a", "Value": "1"}]}, _tags("a", "b")) == []
+
+
+def test_the_order_of_named_elements_means_nothing_and_that_of_others_does() -> None:
+    assert compare("R", "T", _tags("a", "b"), _tags("b", "a")) == []
+    assert [each.property for each in compare("R", "T", {"L": [1, 2]}, {"L": [2, 1]})] == ["L[0]", "L[1]"]
+
+
+def test_a_difference_names_the_deepest_property_that_differs() -> None:
+    expected = {"P": {"Rules": [{"Id": "x", "Days": 1}]}}
+    (difference,) = compare("Bucket", "T", expected, {"P": {"Rules": [{"Id": "x", "Days": 2}]}})
+    assert (difference.property, difference.expected, difference.found) == ("P.Rules[0].Days", "1", "2")
+    assert str(difference) == "Bucket (T) P.Rules[0].Days: the template says 1, the engine has 2"
+
+
+def _tags(*names: str) -> dict[str, Any]:
+    return {"Tags": [{"Key": name, "Value": "1"} for name in names]}
+
+
+# --- the reviewed file --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "covered"),
+    [("A.B", True), ("A.B.C", True), ("A.B[0].C", True), ("A.Bcd", False), ("A", False), ("", False)],
+)
+def test_an_entry_covers_its_property_and_what_is_below(path: str, covered: bool) -> None:
+    entry = Reviewed("T", "A.B", "dropped", "reason")
+    assert entry.covers(Difference("R", "T", path, "1", "2")) is covered
+    assert not entry.covers(Difference("R", "Other", path, "1", "2"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "named"),
+    [
+        ('type = "T"\nproperty = "P"\nclass = "ignored"\nreason = "r"', "class 'ignored' is not one of"),
+        ('type = "T"\nproperty = "P"\nclass = "dropped"', "must have type, property, class and reason"),
+        ('type = "T"\nproperty = "P"\nclass = "dropped"\nreason = " "', "needs a reason"),
+        (
+            'type = "T"\nproperty = "P"\nclass = "modelled"\nreason = "r"',
+            "a model exactly when it is modelled",
+        ),
+        ('type = "T"\nproperty = "P"\nclass = "dropped"\nreason = "r"\nwhy = "x"', "why"),
+        ("type = ", "Invalid value"),
+    ],
+)
+def test_a_wrong_entry_is_named(tmp_path: Path, entry: str, named: str) -> None:
+    path = tmp_path / "differences.toml"
+    path.write_text(f"[[difference]]\n{entry}\n")
+    with pytest.raises(DifferencesError, match=named):
+        differences.load(path)

@@ -1,0 +1,295 @@
+"""The local cloud as its operator meets it: up, down, status, logs, and what happens when it breaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from infrastructure.local import engine
+from infrastructure.local.process import free_port, is_alive, read_marks
+from infrastructure.local.state import StateFolder
+from tests.infrastructure.parts import Gateway, LocalCloud, enrol, eventually
+
+PARTS = ["engine", "broker", "function", "mapping", "bridge"]
+
+
+def status(cloud: LocalCloud) -> dict[str, Any]:
+    found = json.loads(cloud.run("status", "--json").stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def part_pid(cloud: LocalCloud, name: str) -> int:
+    return int(status(cloud)["parts"][name]["pid"])
+
+
+def pids(cloud: LocalCloud) -> list[int]:
+    return [mark.pid for mark in read_marks(cloud.state.processes)]
+
+
+# --- a cloud that runs --------------------------------------------------------------------------------
+
+
+def test_every_part_runs_and_status_says_so(local_cloud: LocalCloud) -> None:
+    found = local_cloud.run("status")
+    assert found.returncode == 0
+    assert [line.split()[1:4:2] for line in found.stdout.splitlines() if "│ running │" in line] == [
+        [name, "running"] for name in PARTS
+    ]
+
+
+def test_status_for_machines_is_the_status_file(local_cloud: LocalCloud) -> None:
+    found = status(local_cloud)
+    assert (found["state"], list(found["parts"]), found["notes"]) == ("running", PARTS, [])
+    assert isinstance(found["iterator_age_ms"], int)
+
+
+def test_the_connection_file_holds_what_clients_need(local_cloud: LocalCloud) -> None:
+    form = json.loads(local_cloud.state.connection.read_text())
+    assert sorted(form) == sorted(
+        [
+            "endpoint_url",
+            "region",
+            "access_key_id",
+            "secret_access_key",
+            "stack",
+            "mqtt_endpoint",
+            "mqtt_port",
+            "ca",
+        ]
+    )
+    assert form["stack"] == "linkpulse-local"
+    assert Path(form["ca"]).is_file()
+
+
+def test_nothing_listens_on_another_address_than_the_loopback(local_cloud: LocalCloud) -> None:
+    listening = [
+        (each.laddr.ip, each.laddr.port)
+        for each in psutil.net_connections("inet")
+        if each.pid in pids(local_cloud) and each.status == psutil.CONN_LISTEN and each.laddr
+    ]
+    ports = [port for _, port in listening]
+    assert {ip for ip, _ in listening} == {"127.0.0.1"}
+    assert local_cloud.connection.mqtt_port in ports
+    assert int(local_cloud.connection.endpoint_url.rpartition(":")[2]) in ports
+
+
+def test_a_second_up_says_that_one_is_running_and_where(local_cloud: LocalCloud) -> None:
+    again = local_cloud.run("up")
+    supervisor = read_marks(local_cloud.state.processes)[0].pid
+    assert again.returncode == 1
+    connection = local_cloud.connection
+    assert again.stderr == (
+        f"local-cloud: one is running already (pid {supervisor}, engine {connection.endpoint_url}, "
+        f"MQTT 127.0.0.1:{connection.mqtt_port}); end it with local-cloud down\n"
+    )
+
+
+def test_only_the_owner_can_read_what_is_in_the_folder(local_cloud: LocalCloud) -> None:
+    assert local_cloud.state.path.stat().st_mode & 0o077 == 0
+    assert local_cloud.state.connection.stat().st_mode & 0o077 == 0
+
+
+def test_the_logs_of_a_part_can_be_read_and_an_unknown_part_is_named(local_cloud: LocalCloud) -> None:
+    found = local_cloud.run("logs", "supervisor")
+    assert (found.returncode, "ready: http://127.0.0.1:" in found.stdout) == (0, True)
+    unknown = local_cloud.run("logs", "brokr")
+    assert unknown.returncode == 1
+    expected = f"local-cloud: no log of brokr in {local_cloud.state.logs}; there is bridge, broker,"
+    assert unknown.stderr.startswith(expected)
+
+
+def test_following_the_logs_shows_what_is_written_from_then_on(
+    local_cloud: LocalCloud, tmp_path: Path
+) -> None:
+    state = str(local_cloud.state.path)
+    command = [sys.executable, "-u", "-m", "infrastructure.local", "logs", "--state", state, "--follow"]
+    output = tmp_path / "output"
+    port = local_cloud.connection.mqtt_port
+
+    def broker_line_shown() -> bool:
+        # A connection without TLS makes the broker write a line.
+        socket.create_connection(("127.0.0.1", port)).close()
+        return "broker: " in output.read_text().replace(before, "")
+
+    with output.open("w") as file, subprocess.Popen(command, stdout=file) as follower:
+        before = local_cloud.run("logs").stdout
+        eventually(lambda: bool(output.read_text()))
+        eventually(broker_line_shown)
+        follower.send_signal(signal.SIGINT)
+    assert follower.returncode == 130
+
+
+# --- a cloud of the test's own ------------------------------------------------------------------------
+
+
+def test_a_killed_part_is_named_and_the_others_go_on_and_down_leaves_nothing(
+    stopped_cloud: LocalCloud,
+) -> None:
+    cloud = stopped_cloud
+    assert cloud.run("up").returncode == 0
+    everything = pids(cloud)
+    os.kill(part_pid(cloud, "broker"), signal.SIGKILL)
+    eventually(lambda: status(cloud)["state"] == "failed")
+    found = status(cloud)
+    assert found["parts"]["broker"]["state"] == "failed"
+    assert found["parts"]["broker"]["detail"].startswith("killed by SIGKILL")
+    assert {name: found["parts"][name]["state"] for name in PARTS if name != "broker"} == {
+        name: "running" for name in PARTS if name != "broker"
+    }
+    shown = cloud.run("status")
+    assert shown.returncode == 1
+    assert "killed by SIGKILL" in shown.stdout
+    assert "broker has failed: killed by SIGKILL" in cloud.run("logs", "supervisor").stdout
+    down = cloud.run("down")
+    assert (down.returncode, down.stdout) == (0, f"ended {len(everything) - 1} processes\n")
+    assert [pid for pid in everything if is_alive(pid)] == []
+    assert not cloud.state.connection.exists()
+    assert cloud.run("status").returncode == 1
+
+
+def test_children_of_a_killed_supervisor_die_and_the_next_up_clears_up(stopped_cloud: LocalCloud) -> None:
+    cloud = stopped_cloud
+    assert cloud.run("up").returncode == 0
+    everything = pids(cloud)
+    os.kill(everything[0], signal.SIGKILL)
+    if sys.platform == "linux":
+        eventually(lambda: not any(is_alive(pid) for pid in everything))
+    crashed = cloud.run("status")
+    assert crashed.returncode == 1
+    assert "it crashed; local-cloud down clears up" in crashed.stderr
+    assert status(cloud) == {"state": "crashed"}
+    assert cloud.run("up").returncode == 0
+    assert [pid for pid in everything if is_alive(pid)] == []
+
+
+def test_the_fixed_ports_and_parameters_are_used(stopped_cloud: LocalCloud) -> None:
+    cloud, engine_port, mqtt_port = stopped_cloud, free_port(), free_port()
+    up = cloud.run(
+        *("up", "--engine-port", str(engine_port), "--mqtt-port", str(mqtt_port)),
+        *("--parameter", "Stage=other", "--parameter", "StreamShards=2"),
+    )
+    assert up.returncode == 0, up.stderr
+    assert cloud.connection.endpoint_url == f"http://127.0.0.1:{engine_port}"
+    assert cloud.connection.mqtt_port == mqtt_port
+    assert cloud.connection.stack == "linkpulse-other"
+    assert "2 processes" in status(cloud)["parts"]["function"]["detail"]
+
+
+def test_down_ends_what_a_crashed_supervisor_left_and_no_process_of_another_time(
+    stopped_cloud: LocalCloud, tmp_path: Path
+) -> None:
+    cloud = stopped_cloud
+    cloud.state.create()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as stranger:
+        mark = {"name": "child", "pid": stranger.pid, "created": psutil.Process(stranger.pid).create_time()}
+        cloud.state.processes.write_text(json.dumps([{**mark, "created": mark["created"] - 100.0}]))
+        assert cloud.run("down").stdout == f"no local cloud is running in {cloud.state.path}\n"
+        assert stranger.poll() is None
+        cloud.state.processes.write_text(json.dumps([mark]))
+        ended = cloud.run("down")
+        assert ended.returncode == 0
+        assert "ended 1 processes that a crashed one had left" in ended.stdout
+        eventually(lambda: stranger.poll() is not None)
+
+
+def test_down_without_a_cloud_says_so_and_is_no_failure(stopped_cloud: LocalCloud) -> None:
+    down = stopped_cloud.run("down")
+    assert (down.returncode, down.stdout) == (0, f"no local cloud is running in {stopped_cloud.state.path}\n")
+
+
+def test_status_without_a_cloud_says_so_and_fails(stopped_cloud: LocalCloud) -> None:
+    found = stopped_cloud.run("status")
+    assert found.returncode == 1
+    assert "start one with local-cloud up" in found.stderr
+    assert status(stopped_cloud) == {"state": "stopped"}
+
+
+@pytest.mark.parametrize("option", ["--engine-port", "--mqtt-port"])
+def test_a_taken_port_is_one_line_with_its_holder(stopped_cloud: LocalCloud, option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        up = stopped_cloud.run("up", option, str(port))
+    assert up.returncode == 1
+    assert up.stderr.startswith(f"local-cloud: port {port} is taken by ")
+    assert f"(pid {os.getpid()})" in up.stderr
+    assert up.stderr.count("\n") == 1
+
+
+def test_a_failed_start_names_the_part_and_leaves_nothing(stopped_cloud: LocalCloud) -> None:
+    cloud = stopped_cloud
+    up = cloud.run("up", "--parameter", "Colour=blue")
+    assert up.returncode == 1
+    assert up.stderr.startswith(
+        "local-cloud: deployment: the template has no parameter Colour; it has Stage,"
+    )
+    assert up.stderr.count("\n") == 1
+    assert "Traceback" not in up.stderr
+    assert not cloud.state.processes.exists()
+    found = cloud.run("status")
+    assert (found.returncode, "no parameter Colour" in found.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["up", "--mqtt-port", "0"], "'0' is not a port from 1 to 65535"),
+        (["up", "--parameter", "Stage"], "'Stage' is not of the form NAME=VALUE"),
+        (["upp"], "invalid choice: 'upp'"),
+    ],
+)
+def test_wrong_usage_is_named(stopped_cloud: LocalCloud, arguments: list[str], named: str) -> None:
+    found = stopped_cloud.run(*arguments)
+    assert found.returncode == 2
+    assert named in found.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    up = LocalCloud(StateFolder(tmp_path / "file" / "state")).run("up")
+    assert up.returncode == 1
+    assert up.stderr.startswith(f"local-cloud: {tmp_path / 'file' / 'state'}")
+    assert up.stderr.endswith(": Not a directory\n")
+
+
+def test_interrupted_in_the_foreground_it_ends_everything(stopped_cloud: LocalCloud) -> None:
+    cloud = stopped_cloud
+    command = [
+        sys.executable,
+        "-m",
+        "infrastructure.local",
+        "up",
+        "--foreground",
+        "--state",
+        str(cloud.state.path),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as foreground:
+        assert foreground.stdout is not None
+        assert any(line.startswith("ready after") for line in iter(foreground.stdout.readline, ""))
+        everything = pids(cloud)
+        foreground.send_signal(signal.SIGINT)
+    assert foreground.returncode == 0
+    assert [pid for pid in everything if is_alive(pid)] == []
+
+
+# --- through the whole cloud --------------------------------------------------------------------------
+
+
+def test_a_message_goes_from_a_gateway_through_the_function(local_cloud: LocalCloud, tmp_path: Path) -> None:
+    clients = engine.connect(local_cloud.connection.endpoint_url)
+    identity = enrol(clients, "whole-1", "linkpulse-local-gateway", tmp_path)
+    gateway = Gateway(local_cloud.connection.mqtt_port, Path(local_cloud.connection.ca), identity)
+    before = status(local_cloud)["counters"].get("metric.Quarantined", 0)
+    gateway.publish("$aws/rules/linkpulse_local_ingest/v1/whole-1/m", b"no batch")
+    gateway.close()
+    # What is not understood is quarantined: the function has run and has reached its tables.
+    eventually(lambda: status(local_cloud)["counters"].get("metric.Quarantined", 0) == before + 1)
