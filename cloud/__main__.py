@@ -54,7 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     named = [argument for argument in given if argument in COMMANDS]
     args = parser(named or COMMANDS).parse_args(given)
     try:
-        return load(args.command).run(args)
+        code = load(args.command).run(args)
+        # Here rather than at exit, so that a reader that went away is noticed below.
+        sys.stdout.flush()
+        return code
     except TargetError as exc:
         print(f"linkview: {exc}", file=sys.stderr)
         return exc.code

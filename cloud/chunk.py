@@ -12,10 +12,10 @@ from edge_agent.contract import Batch, decode
 def pack(arrival: Arrival, retention_days: int) -> Item:
     """The chunk of an arrival; it expires so many days after its last reading."""
     batch = arrival.batch
-    expires_ms = present_ms(arrival, batch.last_ms) + retention_days * keys.DAY_MS
+    expires_ms = present_ms(arrival, arrival.last_ms) + retention_days * keys.DAY_MS
     item: Item = {
-        keys.PARTITION: {"S": keys.chunk_partition(batch.gateway, batch.first_ms)},
-        keys.SORT: {"S": keys.chunk_sort(batch.first_ms, batch.epoch, batch.first_sequence)},
+        keys.PARTITION: {"S": keys.chunk_partition(batch.gateway, arrival.first_ms)},
+        keys.SORT: {"S": keys.chunk_sort(arrival.first_ms, batch.epoch, batch.first_sequence)},
         keys.BYTES: {"B": arrival.envelope.payload},
         keys.EXPIRES: {"N": str(expires_ms // 1000)},
     }
@@ -27,7 +27,7 @@ def pack(arrival: Arrival, retention_days: int) -> Item:
 def version(arrival: Arrival) -> str:
     """How new what a batch says is, compared with other batches of its gateway."""
     batch = arrival.batch
-    return keys.version(present_ms(arrival, batch.last_ms), batch.epoch, batch.first_sequence)
+    return keys.version(present_ms(arrival, arrival.last_ms), batch.epoch, batch.first_sequence)
 
 
 def parse(item: Item) -> Batch:

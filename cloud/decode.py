@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cloud.keys import DIRECT, MAX_MS, MIN_MS
@@ -39,6 +39,13 @@ class Arrival:
 
     envelope: Envelope
     batch: Batch
+    first_ms: int = field(init=False)
+    """Time of its earliest reading, ms: the batch computes it each time it is asked."""
+    last_ms: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "first_ms", self.batch.first_ms)
+        object.__setattr__(self, "last_ms", self.batch.last_ms)
 
 
 def locate(record: object, now_ms: int) -> tuple[Position, bytes]:

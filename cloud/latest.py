@@ -19,6 +19,7 @@ from cloud.validate import present_ms
 from edge_agent.contract import KINDS, ContractError, Flag, Link, Outcome, Reading
 
 _FORMAT = 1
+_HEAD = 5
 NAME_LENGTH = 128
 ATTRIBUTES_IN_UPDATE = 100
 """Attributes set by one UpdateItem: an expression may have 4 KB (DynamoDB, service quotas)."""
@@ -187,7 +188,10 @@ def unpack_series(kind: str, link: str, data: bytes) -> Series:
     """The series in bytes; raises ContractError for a format that this version does not know."""
     if data[:1] != bytes([_FORMAT]):
         raise ContractError(f"latest state of {link} has format {data[:1].hex()}")
-    at_ms, flags, outcome, sent, lost, *stored = _varints(data[1:])
+    numbers = list(_varints(data[1:]))
+    if len(numbers) < _HEAD:
+        raise ContractError(f"latest state of {link} is cut short")
+    at_ms, flags, outcome, sent, lost, *stored = numbers
     width = len(KINDS[kind].columns)
     values = tuple(value - 1 if value else None for value in (*stored, *[0] * width)[:width])
     return Series(Reading(link, kind, at_ms, values, Flag(flags), Outcome(outcome)), sent, lost)

@@ -28,14 +28,14 @@ _STYLES = {State.DOWN: "bold red", State.NO_DATA: "yellow", State.NOT_MEASURED: 
 _COLUMNS = (
     Column("link", wraps=True),
     Column("gateway", wraps=True),
-    Column("peer", wraps=True, spare=2),
-    Column("medium", wraps=True, spare=3),
+    Column("peer", wraps=True, spare=3),
+    Column("medium", wraps=True, spare=4),
     Column("state", wraps=True),
     Column("age", right=True),
     Column("loss %", right=True),
     Column("p50 ms", right=True),
     Column("p95 / max ms", right=True, spare=1),
-    Column("p50, last hour", spare=4),
+    Column("p50, last hour", spare=2),
 )
 
 

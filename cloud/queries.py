@@ -10,7 +10,7 @@ from typing import Any, cast
 from cloud import chunk, keys, latest, poison
 from cloud.latest import Latest
 from cloud.poison import Quarantined
-from cloud.target import Target, failures
+from cloud.target import Target, TargetError, failures
 from edge_agent.contract import MAX_SPAN_MS, ContractError, Reading
 
 COUNTED = 100_000
@@ -38,7 +38,7 @@ class History:
 def latest_states(target: Target) -> list[Latest]:
     """The latest state of every gateway, by name."""
     pages = _pages(target, "scan", TableName=target.output("LatestTable"))
-    return sorted(map(latest.parse, pages), key=lambda state: state.gateway)
+    return sorted((_state(target, item) for item in pages), key=lambda state: state.gateway)
 
 
 def latest_state(target: Target, gateway: str) -> Latest | None:
@@ -50,7 +50,15 @@ def latest_state(target: Target, gateway: str) -> Latest | None:
     }
     with failures(target):
         item = target.dynamodb().get_item(**request).get("Item")
-    return latest.parse(cast(keys.Item, item)) if item else None
+    return _state(target, cast(keys.Item, item)) if item else None
+
+
+def _state(target: Target, item: keys.Item) -> Latest:
+    try:
+        return latest.parse(item)
+    except ContractError as exc:
+        message = f"{target.place}: {exc}: is there a newer linkview?"
+        raise TargetError(message) from exc
 
 
 def enrolments(target: Target) -> list[Enrolment]:

@@ -20,7 +20,7 @@ def sift(records: Iterable[object], allow_direct: bool, now_ms: int) -> tuple[li
             rejected.append(found)
             continue
         batch = found.batch
-        first = arrivals.setdefault((batch.gateway, batch.first_ms, batch.epoch, batch.first_sequence), found)
+        first = arrivals.setdefault((batch.gateway, found.first_ms, batch.epoch, batch.first_sequence), found)
         if first.envelope.payload != found.envelope.payload:
             reason = "another batch with the same identity and other content came just before"
             rejected.append(poison_of(found, Rejected("conflict", reason)))

@@ -30,7 +30,8 @@ DEFAULT_STACK = "linkpulse-dev"
 STATE_VARIABLE = "LINKPULSE_STATE"
 DEFAULT_STATE = Path(".local-cloud")
 MQTTS_PORT = 8883
-_CLIENT = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 4, "mode": "standard"})
+_AWS = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 4, "mode": "standard"})
+_LOCAL = _AWS.merge(Config(retries={"total_max_attempts": 2, "mode": "standard"}))
 
 
 class TargetError(Exception):
@@ -103,9 +104,10 @@ class Target:
         made = self._made.get(service)
         if made is None:
             endpoint = self.connection.endpoint_url if self.connection else None
-            create = cast(Any, self.session()).client
             with failures(self):
-                made = self._made[service] = create(service, endpoint_url=endpoint, config=_CLIENT)
+                create = cast(Any, self.session()).client
+                config = _LOCAL if self.is_local else _AWS
+                made = self._made[service] = create(service, endpoint_url=endpoint, config=config)
         return made
 
     def dynamodb(self) -> DynamoDBClient:
@@ -203,9 +205,9 @@ def failures(target: Target) -> Iterator[None]:
 
 def _explain(target: Target, exc: ClientError | BotoCoreError) -> str:
     if isinstance(exc, NoCredentialsError):
-        return "no AWS credentials: run `aws configure`, or use --local for the local cloud"
+        return "no AWS credentials: run `aws configure`, or start the local cloud with `local-cloud up`"
     if isinstance(exc, NoRegionError):
-        return "no AWS region: set AWS_REGION, or use --local for the local cloud"
+        return "no AWS region: set AWS_REGION, or start the local cloud with `local-cloud up`"
     if isinstance(exc, (ConnectionError, HTTPClientError)):
         if target.connection is None:
             return f"AWS does not answer: {_line(exc)}"

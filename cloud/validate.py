@@ -23,21 +23,21 @@ def validate(arrival: Arrival, allow_direct: bool) -> Arrival:
         )
     if envelope.client is not None and envelope.client != envelope.thing:
         raise Rejected("identity", f"client {envelope.client!r} published to the topic of {envelope.thing!r}")
-    if batch.first_ms < MIN_MS:
-        raise Rejected("time", f"a reading is from before 2020 (at_ms {batch.first_ms})")
-    if batch.last_ms > MAX_MS:
-        raise Rejected("time", f"a reading's time has more than 13 digits (at_ms {batch.last_ms})")
+    if arrival.first_ms < MIN_MS:
+        raise Rejected("time", f"a reading is from before 2020 (at_ms {arrival.first_ms})")
+    if arrival.last_ms > MAX_MS:
+        raise Rejected("time", f"a reading's time has more than 13 digits (at_ms {arrival.last_ms})")
     return arrival
 
 
 def is_future(arrival: Arrival) -> bool:
     """Whether the gateway's clock runs ahead."""
-    return arrival.batch.last_ms > arrival.envelope.rx_ms + FUTURE_MS
+    return arrival.last_ms > arrival.envelope.rx_ms + FUTURE_MS
 
 
 def is_live(arrival: Arrival) -> bool:
     """Whether the batch tells of the present; one from the future does, its clock apart."""
-    return arrival.batch.last_ms >= arrival.envelope.rx_ms - LIVE_MS
+    return arrival.last_ms >= arrival.envelope.rx_ms - LIVE_MS
 
 
 def present_ms(arrival: Arrival, at_ms: int) -> int:

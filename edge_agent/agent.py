@@ -134,7 +134,8 @@ class Agent:
                 notify.send(self._address, "STOPPING=1")
                 await self._flush("stopping")
         finally:
-            await self._intake.commit()
+            if not await self._intake.commit():
+                log.error("%d readings could not be kept", self._intake.waiting)
             await self._held.aclose()
         return following
 

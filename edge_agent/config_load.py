@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -29,7 +30,7 @@ def load(
 ) -> Config:
     """The configuration in effect: flags over environment over file; raises ConfigError with every problem.
 
-    ``with_files`` also looks at the certificate, the key and the CA.
+    ``with_files`` also looks for what the publisher needs: its library, the certificate, the key, the CA.
     """
     sources = collect(path, environment, flags)
     problems = sources.problems
@@ -41,6 +42,8 @@ def load(
     _check_links(links, sources)
     warnings = [] if links else [f"{path}: no [[link]]: nothing is measured"]
     if with_files and sections["mqtt"] is not None:
+        if missing := missing_library(sections["mqtt"].publisher):
+            problems.append(_line(sources.tables["mqtt"], "publisher", missing))
         for key, message, is_fatal in inspect(sections["mqtt"]):
             line = _line(sources.tables["mqtt"], key, message)
             (problems if is_fatal else warnings).append(line)
@@ -61,6 +64,13 @@ def _by_line(problem: str) -> tuple[str, int]:
 def _line(table: Table, key: str, message: str) -> str:
     given = table.keys.get(key)
     return f"{given.place if given else table.place}: {table.name} {key} {message}"
+
+
+def missing_library(publisher: str, find: Callable[[str], object] = find_spec) -> str:
+    """What to install before the publisher can work, as the end of a sentence; or nothing."""
+    if publisher == "awsiotsdk" and find("awsiot") is None:
+        return "is awsiotsdk, which is not installed: pip install 'linkpulse[aws]', or use paho"
+    return ""
 
 
 # --- one section ----------------------------------------------------------------------------------

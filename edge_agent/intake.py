@@ -70,6 +70,11 @@ class Intake:
         self._waiting.append(reading)
         self._trim()
 
+    @property
+    def waiting(self) -> int:
+        """Readings that are in memory only."""
+        return len(self._waiting)
+
     async def run(self) -> None:
         """Commit every ``commit_s`` until cancelled."""
         while True:

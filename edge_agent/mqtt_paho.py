@@ -59,6 +59,7 @@ class PahoPublisher:
             CallbackAPIVersion.VERSION2, self._client_id, protocol=mqtt.MQTTv5, reconnect_on_failure=False
         )
         client.tls_set_context(context)
+        client.max_inflight_messages_set(0)  # the uplink has its own window; paho's would only delay
         client.connect_timeout = self._timeout_s
         self._connection = _Connection(client, bridge)
         client.connect_async(self._endpoint, self._port, self._keepalive_s)

@@ -243,4 +243,4 @@ def _workers_detail(runtime: LambdaRuntime) -> str:
     pids = runtime.pids
     ended = [pid for pid in pids if not is_alive(pid)]
     lost = f", {len(ended)} ended: replaced with the next event" if ended else ""
-    return f"{len(pids)} processes{lost}"
+    return f"{len(pids)} process{'es' if len(pids) > 1 else ''}{lost}"

@@ -31,12 +31,18 @@ from infrastructure.local.state import (
     write_json,
 )
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("infrastructure.local.supervisor")
 
 CHECK_S = 0.2
 WRITE_S = 1.0
 LEFT_GRACE_S = 1.0
 LOG_BYTES = 5_000_000
+LOGGERS = {
+    "supervisor": ("",),
+    "bridge": ("bridge", "delivery", "worker"),
+    "mapping": ("mapping", "shard", "lane", "stream", "failure", "retry"),
+}
+"""Which modules write into the log of which part."""
 
 
 class _Asked:
@@ -92,8 +98,15 @@ class Supervisor:
         while not self.asked.wait(CHECK_S):
             fresh = self._note_failures(assembly)
             if fresh or time.monotonic() >= write_s:
-                self._write("failed" if self._failed else "running", assembly)
+                self._write_if_possible("failed" if self._failed else "running", assembly)
                 write_s = time.monotonic() + WRITE_S
+
+    def _write_if_possible(self, state: str, assembly: Assembly) -> None:
+        """A full disk makes the status old; it must not end the cloud."""
+        try:
+            self._write(state, assembly)
+        except OSError as exc:
+            log.warning("the status cannot be written: %s", exc)
 
     def _note_failures(self, assembly: Assembly) -> bool:
         """Log each part that has failed since the last look; whether there is one."""
@@ -173,19 +186,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _log_to_files(state: StateFolder) -> None:
-    """Each part that lives in this process has its own log; the rest is the supervisor's."""
-    form = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    owners = {
-        "supervisor": "",
-        "bridge": "infrastructure.local.bridge",
-        "mapping": "infrastructure.local.mapping",
-    }
-    for owner, logger_name in owners.items():
+    """The supervisor's log has everything; what parts of this process say is in logs of their own, too."""
+    logging.getLogger().setLevel(logging.INFO)
+    for owner, modules in LOGGERS.items():
         handler = RotatingFileHandler(state.log(owner), maxBytes=LOG_BYTES, backupCount=1)
-        handler.setFormatter(form)
-        logger = logging.getLogger(logger_name)
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        for module in modules:
+            logging.getLogger(f"infrastructure.local.{module}" if module else None).addHandler(handler)
     for noisy in ("boto3", "botocore", "urllib3", "samtranslator"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

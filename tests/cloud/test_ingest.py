@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud import chunk, poison
+from cloud import chunk, ingest, poison
 from edge_agent.contract import Batch, Link, encode, encode_json
 from tests.cloud.conftest import Clock, Faulty, patience
 from tests.cloud.records import (
@@ -476,3 +476,51 @@ def test_the_metrics_line_is_in_the_embedded_metric_format(cloud: Cloud) -> None
 def test_an_empty_event_is_fine(cloud: Cloud) -> None:
     assert cloud.ingest([]) == []
     assert cloud.counts["Batches"] == 0
+
+
+# --- as AWS sees it -------------------------------------------------------------------------------
+
+
+def test_the_function_makes_only_the_calls_that_its_role_allows(cloud: Cloud) -> None:
+    """infrastructure/template.yaml grants just these, table by table."""
+    called: set[tuple[str, str]] = set()
+    names = {getattr(cloud.settings, name): name for name in type(cloud.settings).__slots__}
+
+    def fault(operation: str, request: dict[str, Any]) -> Any:
+        tables = request.get("RequestItems") or [request["TableName"]]
+        called.update((operation, names[table]) for table in tables)
+        if operation == "batch_write_item" and "odd" in repr(request):
+            raise invalid(operation)
+
+    event = records(envelope(batch(links=[Link("a.b")])), envelope(batch("odd")), b"poison")
+    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == []
+    assert called == {
+        ("batch_write_item", "readings_table"),
+        ("batch_write_item", "quarantine_table"),
+        ("put_item", "readings_table"),
+        ("put_item", "registry_table"),
+        ("batch_get_item", "registry_table"),
+        ("update_item", "latest_table"),
+    }
+
+
+def test_the_handler_takes_an_event_and_says_its_metrics_as_json_lines(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Context:
+        def get_remaining_time_in_millis(self) -> int:
+            return 60_000
+
+    for name in type(cloud.settings).__slots__:
+        value = getattr(cloud.settings, name)
+        monkeypatch.setenv(name.upper(), str(value).lower() if isinstance(value, bool) else str(value))
+    ingest.pipeline.cache_clear()
+    try:
+        answer = ingest.handler({"Records": records(envelope(batch()), b"poison")}, Context())
+    finally:
+        ingest.pipeline.cache_clear()
+    assert answer == {"batchItemFailures": []}
+    assert len(cloud.items("readings")) == len(cloud.items("quarantine")) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line.get("event", "metrics") for line in lines] == ["quarantined", "metrics"]
+    assert lines[1]["Readings"] == 1

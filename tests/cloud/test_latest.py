@@ -58,6 +58,8 @@ def test_a_series_of_an_older_version_reads_its_new_columns_as_null() -> None:
 def test_a_series_of_an_unknown_format_is_an_error_that_names_the_link() -> None:
     with pytest.raises(ContractError, match=r"a\.b has format 09"):
         latest.unpack_series("echo", "a.b", b"\x09\x01")
+    with pytest.raises(ContractError, match=r"a\.b is cut short"):
+        latest.unpack_series("echo", "a.b", b"\x01\x01")
 
 
 def test_the_newest_reading_speaks_and_the_losses_of_the_whole_batch_count() -> None:

@@ -26,6 +26,17 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge_agent.contract import KINDS, Flag, Reading
 
 RULE = "demo_ingest"
+_CA_USAGE = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 @dataclass(frozen=True)
@@ -46,16 +57,21 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Test CA {folder.name}")])
         self.ca = folder / "ca.pem"
-        constraints = x509.BasicConstraints(ca=True, path_length=0)
-        builder = self._builder(self._name, self._key).add_extension(constraints, critical=True)
-        self.ca.write_bytes(self._pem(builder))
+        builder = self._builder(self._name, self._key)
+        for extension in (x509.BasicConstraints(ca=True, path_length=0), _CA_USAGE):
+            builder = builder.add_extension(extension, critical=True)
+        identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        self.ca.write_bytes(self._pem(builder.add_extension(identifier, critical=False)))
 
     def issue(self, name: str, server: bool = False) -> Identity:
         """A certificate with the common name, for the broker with this machine's names in it."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
-        builder = self._builder(subject, key).add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = self._builder(subject, key)
+        for extension in (x509.ExtendedKeyUsage([usage]), issuer):
+            builder = builder.add_extension(extension, critical=False)
         if server:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False
@@ -216,6 +232,12 @@ def observer(broker: Broker) -> Iterator[Observer]:
     observer = Observer(broker)
     yield observer
     observer.close()
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A TCP port of 127.0.0.1 that refuses connections."""
+    return free_port()
 
 
 @pytest.fixture

@@ -202,10 +202,11 @@ def test_sighup_with_an_invalid_configuration_changes_nothing_and_says_why(
     config = config_file(broker.port)
     agent = start(config)
     observer.wait_for(1)
+    line = config.read_text().count("\n") + 1
     config.write_text(config.read_text() + "traget = 1\n")
     agent.send(signal.SIGHUP)
     eventually(lambda: "the old one stays" in agent.log)
-    assert f"{config}:20: [[link]] traget: unknown key; did you mean target?" in agent.log
+    assert f"{config}:{line}: [[link]] traget: unknown key; did you mean target?" in agent.log
     observer.wait_for(len(observer.received) + 1)
     assert agent.end() == 0
 
@@ -300,11 +301,13 @@ def test_a_second_agent_on_the_same_spool_ends_with_one_line(
 def test_a_missing_certificate_ends_it_with_one_line(start: Start, config_file: Any) -> None:
     config = config_file(8883)
     lines = config.read_text().splitlines()
-    lines[7] = 'certificate = "/nonexistent/gw.crt"'
+    line = next(number for number, each in enumerate(lines) if each.startswith("certificate"))
+    lines[line] = 'certificate = "/nonexistent/gw.crt"'
     config.write_text("\n".join(lines))
     agent = start(config)
     assert agent.process.wait(30) == 78
-    assert agent.log == f"{config}:8: [mqtt] certificate /nonexistent/gw.crt: No such file or directory\n"
+    place = f"{config}:{line + 1}: [mqtt] certificate"
+    assert agent.log == f"{place} /nonexistent/gw.crt: No such file or directory\n"
 
 
 def test_a_spool_that_cannot_be_made_ends_it_with_one_line(

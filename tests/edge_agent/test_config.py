@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge_agent.config import SECTIONS, Config, ConfigError
-from edge_agent.config_load import load
+from edge_agent.config_load import load, missing_library
 from edge_agent.contract import Link
 from edge_agent.probes import EchoSettings
 from edge_agent.toml_lines import line_of, locate
@@ -192,6 +192,12 @@ def test_a_key_that_others_can_read_is_warned_about(enrolled: Callable[..., Path
     key.chmod(0o640)
     path = enrolled(key=key, certificate=certificate)
     assert load(path, {}).warnings == (f"{path}:8: [mqtt] key {key} can be read by others; chmod 600 it",)
+
+
+def test_a_publisher_whose_library_is_missing_is_found() -> None:
+    assert missing_library("awsiotsdk", find=lambda name: None).startswith("is awsiotsdk, which is not")
+    assert missing_library("awsiotsdk", find=lambda name: name == "awsiot") == ""
+    assert missing_library("paho", find=lambda name: None) == ""
 
 
 # --- places ---------------------------------------------------------------------------------------

@@ -109,8 +109,8 @@ class Gateway:
         self._answers: dict[int, str] = {}
         self._changed = threading.Condition()
         self._codes: list[str] = []
-        name = client_id or (identity.name if identity else "nobody")
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
+        self.name = client_id or (identity.name if identity else "nobody")
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self.name, protocol=mqtt.MQTTv5)
         context = ssl.create_default_context(cafile=str(ca))
         if identity:
             context.load_cert_chain(identity.certificate, identity.key)

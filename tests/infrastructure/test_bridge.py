@@ -246,6 +246,16 @@ def test_a_topic_that_the_policy_allows_and_the_rule_does_not_know_is_refused_an
         gateway.close()
 
 
+def test_a_rule_that_becomes_something_not_understood_ends_the_part_by_name(world: World) -> None:
+    bridge = Bridge(world.clients, world.source, Counters(), lambda: AT_MS)
+    bridge.start()
+    payload = {**_payload_with_filter(world, "v1/+/m"), "sql": "SELECT * FROM 'v1/+/m'"}
+    world.clients.iot.replace_topic_rule(ruleName=world.source.rule, topicRulePayload=cast("Any", payload))
+    eventually(lambda: bool(bridge.failure()))
+    bridge.stop()
+    assert bridge.failure().startswith("RuleError: '*' in the SELECT list is not understood")
+
+
 def test_without_a_broker_the_rules_engine_does_not_begin(world: World) -> None:
     bridge = Bridge(world.clients, replace(world.source, port=free_port()), Counters(), lambda: AT_MS)
     with pytest.raises(BridgeError, match="does not take the connection"):

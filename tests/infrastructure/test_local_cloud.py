@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from infrastructure.local.process import free_port, is_alive, read_marks
 from infrastructure.local.state import StateFolder
 from tests.infrastructure.parts import Gateway, LocalCloud, enrol, eventually
 
+POLICY = "linkpulse-local-gateway"
 PARTS = ["engine", "broker", "function", "mapping", "bridge"]
 
 
@@ -261,7 +263,10 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     assert up.stderr.endswith(": Not a directory\n")
 
 
-def test_interrupted_in_the_foreground_it_ends_everything(stopped_cloud: LocalCloud) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_end_in_the_foreground_it_ends_everything(
+    stopped_cloud: LocalCloud, asked: signal.Signals
+) -> None:
     cloud = stopped_cloud
     command = [
         sys.executable,
@@ -276,20 +281,53 @@ def test_interrupted_in_the_foreground_it_ends_everything(stopped_cloud: LocalCl
         assert foreground.stdout is not None
         assert any(line.startswith("ready after") for line in iter(foreground.stdout.readline, ""))
         everything = pids(cloud)
-        foreground.send_signal(signal.SIGINT)
+        foreground.send_signal(asked)
+        said = foreground.stdout.read()
     assert foreground.returncode == 0
+    assert said.endswith(f"ended {len(everything)} processes\n")
     assert [pid for pid in everything if is_alive(pid)] == []
+
+
+def test_interrupted_while_it_starts_it_ends_everything(stopped_cloud: LocalCloud) -> None:
+    cloud = stopped_cloud
+    command = [sys.executable, "-m", "infrastructure.local", "up", "--state", str(cloud.state.path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as starting:
+        eventually(cloud.state.processes.exists)
+        everything = pids(cloud)
+        starting.send_signal(signal.SIGINT)
+    assert starting.returncode == 130
+    assert [pid for pid in everything if is_alive(pid)] == []
+    assert cloud.run("status").returncode == 1
 
 
 # --- through the whole cloud --------------------------------------------------------------------------
 
 
-def test_a_message_goes_from_a_gateway_through_the_function(local_cloud: LocalCloud, tmp_path: Path) -> None:
+@pytest.fixture
+def whole(local_cloud: LocalCloud, tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway named whole-1, enrolled and connected."""
     clients = engine.connect(local_cloud.connection.endpoint_url)
-    identity = enrol(clients, "whole-1", "linkpulse-local-gateway", tmp_path)
+    identity = enrol(clients, f"whole-{tmp_path.name[-20:].replace('_', '-')}", POLICY, tmp_path)
     gateway = Gateway(local_cloud.connection.mqtt_port, Path(local_cloud.connection.ca), identity)
-    before = status(local_cloud)["counters"].get("metric.Quarantined", 0)
-    gateway.publish("$aws/rules/linkpulse_local_ingest/v1/whole-1/m", b"no batch")
+    yield gateway
     gateway.close()
-    # What is not understood is quarantined: the function has run and has reached its tables.
-    eventually(lambda: status(local_cloud)["counters"].get("metric.Quarantined", 0) == before + 1)
+
+
+def quarantined_after(cloud: LocalCloud, gateway: Gateway) -> None:
+    """Publish what is no batch and see it quarantined: then the function has run and reached its tables."""
+    before = status(cloud)["counters"].get("metric.Quarantined", 0)
+    gateway.publish(f"$aws/rules/linkpulse_local_ingest/v1/{gateway.name}/m", b"no batch")
+    eventually(lambda: status(cloud)["counters"].get("metric.Quarantined", 0) == before + 1)
+
+
+def test_a_message_goes_from_a_gateway_through_the_function(local_cloud: LocalCloud, whole: Gateway) -> None:
+    quarantined_after(local_cloud, whole)
+
+
+def test_a_killed_process_of_the_function_is_named_and_replaced_with_the_next_event(
+    local_cloud: LocalCloud, whole: Gateway
+) -> None:
+    os.kill(part_pid(local_cloud, "function"), signal.SIGKILL)
+    eventually(lambda: "1 ended" in status(local_cloud)["parts"]["function"]["detail"])
+    quarantined_after(local_cloud, whole)
+    eventually(lambda: status(local_cloud)["parts"]["function"]["detail"] == "1 process")

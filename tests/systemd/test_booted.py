@@ -1,6 +1,6 @@
 """The installer and the unit in a booted Debian: real systemd, the whole sandbox, no network.
 
-The tree is made once with debootstrap (about a minute, 300 MB) and kept in the folder for temporary files;
+The tree is made once with debootstrap (about a minute, 300 MB) and kept in /var/cache;
 a run boots it under an overlay that is thrown away.
 """
 
@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ import pytest
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 SUITE = "bookworm"
 PACKAGES = "systemd,systemd-sysv,python3,python3-venv"
-TREE = Path(tempfile.gettempdir()) / f"linkpulse-debian-{SUITE}"
+TREE = Path("/var/cache") / f"linkpulse-debian-{SUITE}"
 
 LINKS = """
 [spool]
