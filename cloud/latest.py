@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from cloud import chunk, keys
 from cloud.decode import Arrival
-from cloud.health import tally
+from cloud.health import tally, total
 from cloud.keys import ChunkId, Item
 from cloud.validate import present_ms
 from edge_agent.contract import KINDS, ContractError, Flag, Link, Outcome, Reading
@@ -105,7 +105,7 @@ def _series_of(arrival: Arrival) -> Iterator[Series]:
         groups.setdefault((reading.kind, reading.link), []).append(reading)
     for readings in groups.values():
         last = max(readings, key=lambda reading: reading.at_ms)
-        tallies = [counted for counted in map(tally, readings) if counted]
+        counted = total(each for each in map(tally, readings) if each)
         shown = Reading(
             last.link,
             last.kind,
@@ -114,7 +114,7 @@ def _series_of(arrival: Arrival) -> Iterator[Series]:
             last.flags,
             last.outcome,
         )
-        yield Series(shown, sum(each.sent for each in tallies), sum(each.lost for each in tallies))
+        yield Series(shown, counted.sent, counted.lost)
 
 
 def requests(update: Update, table: str) -> list[Item]:

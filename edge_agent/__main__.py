@@ -197,11 +197,12 @@ def _decode(options: argparse.Namespace) -> int:
 
     try:
         data = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
-        print(json.dumps(describe(decode(data)), indent=2))
+        batch = decode(data)
     except ContractError as exc:
         return _refuse([f"{options.file}: {exc}"], BAD_DATA)
     except OSError as exc:
         return _refuse([f"{options.file}: {exc.strerror}"], NO_INPUT)
+    print(json.dumps(describe(batch), indent=2))
     return OK
 
 

@@ -139,9 +139,10 @@ def _replies(reading: Reading) -> str:
 
 
 def _loss(reading: Reading) -> str:
-    """Of what has had its time to be answered: what is in flight is neither lost nor received."""
+    """Of what has had its time to be answered: what is in flight or came late is not lost."""
     decided = (reading["sent"] or 0) - (reading["in_flight"] or 0)
-    lost = decided - (reading["received"] or 0)
+    late = (reading["late"] or 0) if reading.kind == "echo" else 0
+    lost = max(decided - (reading["received"] or 0) - late, 0)
     return f"{100 * lost / decided:.3g} % lost" if decided > 0 else "loss not known"
 
 

@@ -145,13 +145,14 @@ def test_the_archive_holds_the_listed_files_and_no_other(tmp_path: Path) -> None
 
 
 def test_the_package_is_enough_to_load_the_handler(tmp_path: Path) -> None:
+    """An editable installation would fill a gap from the checkout: so no module may come from there."""
     folder = build(tmp_path).folder
-    code = (
-        f"import sys; sys.path.insert(0, {str(folder)!r}); from cloud import ingest; print(ingest.__file__)"
-    )
-    environment = {"READINGS_TABLE": "r", "LATEST_TABLE": "l", "REGISTRY_TABLE": "g", "QUARANTINE_TABLE": "q"}
+    ours = "[m.__file__ for n, m in sys.modules.items() if n.split('.')[0] in ('cloud', 'edge_agent')]"
+    load = f"sys.path.insert(0, {str(folder)!r})\nimport cloud.ingest"
+    code = f"import json, sys\n{load}\nprint(json.dumps({ours}))"
+    tables = ("READINGS_TABLE", "LATEST_TABLE", "REGISTRY_TABLE", "QUARANTINE_TABLE")
+    environment = dict.fromkeys(tables, "table") | {"AWS_DEFAULT_REGION": "eu-central-1"}
     environment |= {"ALLOW_DIRECT": "false", "RETENTION_DAYS": "30", "STAGE": "test"}
-    environment |= {"AWS_DEFAULT_REGION": "eu-central-1"}
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
@@ -162,7 +163,9 @@ def test_the_package_is_enough_to_load_the_handler(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()) == folder / "cloud" / "ingest.py"
+    loaded_from = [Path(name) for name in json.loads(done.stdout)]
+    assert folder / "cloud" / "ingest.py" in loaded_from
+    assert [path for path in loaded_from if not path.is_relative_to(folder)] == []
 
 
 # --- shape ----------------------------------------------------------------------------------------

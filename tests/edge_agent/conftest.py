@@ -144,7 +144,7 @@ class Broker:
                 time.sleep(0.02)
             else:
                 return
-        raise RuntimeError(f"mosquitto did not start: {(self._folder / 'log').read_text()}")
+        raise RuntimeError(f"mosquitto did not start: {self.log}")
 
     def kill(self) -> None:
         """End it as a crash would."""
@@ -152,6 +152,11 @@ class Broker:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    @property
+    def log(self) -> str:
+        """What it has said so far."""
+        return (self._folder / "log").read_text()
 
     def freeze(self) -> None:
         """Stop its work while the kernel keeps its connections: a half-open broker."""

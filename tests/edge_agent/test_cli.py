@@ -299,7 +299,7 @@ def reading(kind: str, **values: int) -> Reading:
 
 def test_loss_is_of_what_had_its_time_and_never_of_what_is_in_flight() -> None:
     late = reading("echo", sent=10, received=6, late=1, in_flight=2, duplicate=0, corrupt=0, rtt_min_us=1000)
-    assert report("x", late)[1] == "10 sent, 6 received, 25 % lost, 1 late, 2 still in flight"
+    assert report("x", late)[1] == "10 sent, 6 received, 12.5 % lost, 1 late, 2 still in flight"
     assert report("x", reading("echo", sent=2, received=0, in_flight=2))[1].startswith(
         "2 sent, 0 received, loss not known"
     )

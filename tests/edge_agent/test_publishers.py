@@ -192,7 +192,7 @@ def test_a_publish_waiting_for_its_answer_fails_when_the_broker_dies(kind: str, 
         with pytest.raises(PublishError, match="localhost"):
             await waiting
 
-    run(mqtt(kind, broker), work)
+    run(mqtt(kind, broker, timeout_s=2 * WITHIN_S), work)
 
 
 def test_a_broker_that_does_not_answer_counts_as_lost(kind: str, broker: Any) -> None:
@@ -208,6 +208,19 @@ def test_a_broker_that_does_not_answer_counts_as_lost(kind: str, broker: Any) ->
         await publisher.publish(TOPIC, b"answered")
 
     run(mqtt(kind, broker, timeout_s=0.5), work)
+
+
+def test_a_lost_connection_is_not_reopened_before_it_is_asked_for(kind: str, broker: Any) -> None:
+    async def work(publisher: Publisher) -> None:
+        await publisher.connect()
+        broker.kill()
+        with pytest.raises(PublishError):
+            await publisher.publish(TOPIC, b"lost")
+        broker.start()
+        await asyncio.sleep(2.5)  # the SDK's own first attempt would come within 1 s
+
+    run(mqtt(kind, broker), work)
+    assert broker.log.count(" as gw-1 ") == 1
 
 
 def test_a_dead_port_is_named(kind: str, broker: Any) -> None:

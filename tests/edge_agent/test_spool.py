@@ -314,6 +314,19 @@ def test_a_spool_cut_short_is_set_aside_and_a_new_epoch_begins(path: Path, echo:
     spool.close()
 
 
+def test_a_file_that_rotted_inside_is_found_when_it_is_opened(path: Path, echo: Echo) -> None:
+    spool = spool_at(path)
+    spool.append([echo(number) for number in range(400)])
+    spool.close()
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\xa5" * 4096)
+    spool = spool_at(path)
+    assert spool.stats().accepted == 0
+    assert list(path.parent.glob("spool.db.corrupt-*"))
+    spool.close()
+
+
 def test_a_file_that_rots_while_it_is_open_is_replaced(path: Path, echo: Echo) -> None:
     spool = spool_at(path)
     spool.append([echo(number) for number in range(5000)])  # more than SQLite keeps in memory

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -159,6 +160,7 @@ def test_what_others_got_through_beside_a_refused_one_is_not_sent_again(spool: S
         async def publish(self, topic: str, payload: bytes) -> None:
             if decode(payload).first_sequence == 0:
                 raise PublishRefused("broker: Quota exceeded")
+            await asyncio.sleep(0.01)
             await super().publish(topic, payload)
 
     publisher = Picky()
@@ -256,11 +258,6 @@ def test_a_flush_beside_the_running_uplink_sends_nothing_twice(
 def test_the_calls_to_the_spool_run_in_the_executor_given(spool: Spool, echo: Echo) -> None:
     threads: set[str] = set()
 
-    class Watched(MemoryPublisher):
-        pass
-
-    import threading
-
     class Noting(Spool):
         def seal(self, now_ms: int, full_only: bool = False) -> int:
             threads.add(threading.current_thread().name)
@@ -273,7 +270,7 @@ def test_the_calls_to_the_spool_run_in_the_executor_given(spool: Spool, echo: Ec
     noting = Noting(MEMORY, "gw-1", [], 1 << 20, len(TOPIC))
     noting.append([echo(0)])
     with ThreadPoolExecutor(1, "spool") as executor:
-        assert asyncio.run(uplink(noting, Watched(), executor=executor).flush(5))
+        assert asyncio.run(uplink(noting, MemoryPublisher(), executor=executor).flush(5))
     assert threads == {"spool_0"}
     noting.close()
 
