@@ -254,6 +254,22 @@ def test_the_service_manager_is_told_of_every_phase(
     assert agent.process.wait(30) == 0
 
 
+def test_the_journal_gets_priorities_and_nobody_else(
+    start: Start, config_file: Any, tmp_path: Path, eventually: Any
+) -> None:
+    config = config_file(8883)
+    log = config.with_name(f"{config.name}.log")
+    log.touch()
+    stream = f"{log.stat().st_dev}:{log.stat().st_ino}"
+    agent = start(config, None, JOURNAL_STREAM=stream)
+    eventually(lambda: "<6>gw-1 measures 1 series\n" in agent.log)
+    assert agent.end() == 0
+    log.unlink()
+    other = start(config, None, JOURNAL_STREAM="1:1")
+    eventually(lambda: "INFO    gw-1 measures 1 series\n" in other.log)
+    assert other.end() == 0
+
+
 def test_notifying_nobody_is_no_error(tmp_path: Path) -> None:
     notify.send("", "READY=1")
     notify.send(str(tmp_path / "nobody"), "READY=1")
