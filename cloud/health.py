@@ -24,8 +24,8 @@ class Tally:
 def tally(reading: Reading) -> Tally | None:
     """The round trips of a reading; None when it did not measure any, which is not loss.
 
-    An echo still in flight is neither received nor lost, and a late reply is a reply. A refused connection is an answer: the path
-    works, the service does not.
+    An echo still in flight is neither received nor lost, and a late reply is a reply. A refused
+    connection is an answer: the path works, the service does not.
     """
     if reading.outcome is not Outcome.MEASURED:
         return None

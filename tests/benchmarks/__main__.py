@@ -6,13 +6,14 @@ import argparse
 import json
 import sys
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import agent, wire
+from tests.benchmarks import agent, ingest, wire
 from tests.benchmarks.paired import Row
 
-SUITES = {"wire": wire.rows, "agent": agent.rows}
+SUITES = {"wire": wire.rows, "ingest": ingest.rows, "agent": agent.rows}
 
 
 def main() -> int:
@@ -34,22 +35,13 @@ def main() -> int:
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table("what", "unit")
-    for name in ("ours", "peer", "ratio", "to reach"):
-        table.add_column(name, justify="right")
-    table.add_column("the peer")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for name in ("what", "ours", "peer", "unit", "ratio", "to reach", "the peer"):
+        table.add_column(name, justify="right" if name in ("ours", "peer", "ratio") else "left", no_wrap=True)
     for row in rows:
         style = "" if row.reached else "bold red"
-        cells = (
-            row.what,
-            row.unit,
-            f"{row.ours:,.1f}",
-            f"{row.peer:,.1f}",
-            f"{row.ratio:.2f}",
-            row.bound,
-            row.peer_name,
-        )
-        table.add_row(*cells, style=style)
+        figures = (f"{row.ours:,.1f}", f"{row.peer:,.1f}", row.unit, f"{row.ratio:.2f}")
+        table.add_row(row.what, *figures, row.bound, row.peer_name, style=style)
     return table
 
 
