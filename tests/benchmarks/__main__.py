@@ -30,7 +30,7 @@ def main() -> int:
     if arguments.json:
         json.dump([row.as_json() for row in rows], sys.stdout, indent=2)
     else:
-        Console().print(_table(rows))
+        Console(width=None if sys.stdout.isatty() else 120).print(_table(rows))
     return 0 if all(row.reached for row in rows) else 1
 
 
