@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cloud.audit_items import Fault, Item, Survey
 from cloud.audit_ledger import VERDICTS, Ledger, Offence, Row, Verdict
-from cloud.audit_wire import WireError, content_of
+from cloud.audit_wire import WireError, content_of, moment_of, name_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -63,8 +63,9 @@ def _truth_lines(file: Path, lines: Iterable[bytes]) -> Iterator[Row]:
         try:
             given = json.loads(line)
             content = repr(content_of(given))
-            yield sys.intern(given["gateway"]), given["link"], given["kind"], given["at_ms"], content
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            gateway, link = sys.intern(name_of(given["gateway"])), name_of(given["link"])
+            yield gateway, link, given["kind"], moment_of(given["at_ms"]), content
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             reason = str(error) if isinstance(error, WireError) else "not a reading"
             raise TruthError(f"{file}:{number}: {reason}") from error
 

@@ -125,11 +125,26 @@ def read(payload: bytes) -> StoredBatch:
 def _read_json(payload: bytes) -> StoredBatch:
     given = json.loads(payload)
     readings = tuple(
-        StoredReading(_a(str, each["link"]), each["kind"], _a(int, each["at_ms"]), content_of(each))
+        StoredReading(name_of(each["link"]), each["kind"], moment_of(each["at_ms"]), content_of(each))
         for each in given["readings"]
     )
     epoch, first_sequence = int(given["epoch"], 16), _a(int, given["first_sequence"])
-    return StoredBatch(_a(str, given["gateway"]), epoch, first_sequence, readings)
+    return StoredBatch(name_of(given["gateway"]), epoch, first_sequence, readings)
+
+
+def name_of(value: object) -> str:
+    """A gateway's or link's name; WireError when it is no text that UTF-8 can hold."""
+    name = _a(str, value)
+    name.encode()  # half a surrogate pair raises UnicodeEncodeError, a ValueError
+    return name
+
+
+def moment_of(value: object) -> int:
+    """A time in ms since 1970; WireError when it is none of 63 bits."""
+    at_ms = _a(int, value)
+    if not 0 <= at_ms < 1 << 63:
+        raise WireError(f"has the time {str(at_ms)[:30]}, which is not one of 63 bits")
+    return at_ms
 
 
 def _a(kind: type[T], value: object) -> T:

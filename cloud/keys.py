@@ -53,12 +53,6 @@ def chunk_sort(first_ms: int, epoch: int, first_sequence: int) -> str:
     return f"{first_ms:013d}#{epoch:016x}#{first_sequence:010d}"
 
 
-def parse_chunk_partition(partition: str) -> tuple[str, str]:
-    """Gateway and day (yyyymmdd) of a chunk's partition."""
-    gateway, _, of_day = partition.rpartition("#")
-    return gateway, of_day
-
-
 def parse_chunk_sort(sort: str) -> ChunkId:
     """The identity in a chunk's sort key; raises ValueError for anything else."""
     first_ms, epoch, first_sequence = sort.split("#")
@@ -68,9 +62,10 @@ def parse_chunk_sort(sort: str) -> ChunkId:
 def chunk_ranges(gateway: str, since_ms: int, until_ms: int, span_ms: int) -> Iterator[tuple[str, str, str]]:
     """(partition, lowest sort, highest sort) of each day whose chunks may touch [since, until].
 
-    A chunk covers up to ``span_ms`` from its first reading, so the search starts that much earlier.
+    A chunk covers up to ``span_ms`` from its first reading, so the search starts that much earlier, but not
+    before MIN_MS: nothing older is ever stored, and each day is a query.
     """
-    start = max(since_ms - span_ms, 0)
+    start = max(since_ms - span_ms, MIN_MS)
     end = min(until_ms, MAX_MS)
     first_day = datetime.fromtimestamp(start // DAY_MS * DAY_MS / 1000, UTC)
     for offset in range((end // DAY_MS) - (start // DAY_MS) + 1):
@@ -80,7 +75,7 @@ def chunk_ranges(gateway: str, since_ms: int, until_ms: int, span_ms: int) -> It
 
 def version(last_ms: int, epoch: int, first_sequence: int) -> str:
     """Version of a gateway's latest state: grows with time, then with the order of sealing."""
-    return f"{last_ms:013d}#{epoch:016x}#{first_sequence:010d}"
+    return chunk_sort(last_ms, epoch, first_sequence)
 
 
 def parse_version(value: str) -> ChunkId:

@@ -185,7 +185,7 @@ def pack_series(series: Series) -> bytes:
 
 
 def unpack_series(kind: str, link: str, data: bytes) -> Series:
-    """The series in bytes; raises ContractError for a format that this version does not know."""
+    """The series in bytes; raises ContractError for a format or outcome that this version does not know."""
     if data[:1] != bytes([_FORMAT]):
         raise ContractError(f"latest state of {link} has format {data[:1].hex()}")
     numbers = list(_varints(data[1:]))
@@ -194,7 +194,11 @@ def unpack_series(kind: str, link: str, data: bytes) -> Series:
     at_ms, flags, outcome, sent, lost, *stored = numbers
     width = len(KINDS[kind].columns)
     values = tuple(value - 1 if value else None for value in (*stored, *[0] * width)[:width])
-    return Series(Reading(link, kind, at_ms, values, Flag(flags), Outcome(outcome)), sent, lost)
+    try:
+        reading = Reading(link, kind, at_ms, values, Flag(flags), Outcome(outcome))
+    except ValueError as exc:
+        raise ContractError(f"latest state of {link}: {exc}") from exc
+    return Series(reading, sent, lost)
 
 
 def _varint(value: int) -> bytes:

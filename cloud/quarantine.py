@@ -32,16 +32,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_options(listing)
     listing.add_argument("--day", metavar="WHEN", default="now", help="a UTC day: 2026-11-22, or 1d (ago)")
     listing.add_argument(
-        "--limit", type=int, default=SHOWN, metavar="N", help="records at most (%(default)s)"
+        "--limit", type=_count, default=SHOWN, metavar="N", help="records at most (%(default)s)"
     )
     listing.add_argument("--json", action="store_true", help="for machines, with the payloads in base64")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the quarantined records of a day."""
     target, now_ms = from_arguments(args), time.time_ns() // 1_000_000
     day_ms = display.moment(args.day, now_ms)
-    found = queries.quarantined(target, day_ms, max(args.limit, 0))
+    found = queries.quarantined(target, day_ms, args.limit)
     if args.json:
         display.print_json([describe(record) for record in found])
         return 0

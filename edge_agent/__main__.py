@@ -23,6 +23,7 @@ exit status: 0 fine, 1 negative result or failure, 2 usage, 75 try later, 78 bad
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    _open_standard_streams()
     options = _parser().parse_args(arguments)
     try:
         status: int = options.command(options)
@@ -33,7 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader has gone; without this the interpreter complains when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return OK
+    except OSError as exc:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return _refuse([f"edge-agent: {exc}"], FAILED)
     return status
+
+
+def _open_standard_streams() -> None:
+    """Put /dev/null where the caller has closed one: Python has None there, and files take its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -130,7 +130,7 @@ def _checked(given: Given, hint: Any, base: Path) -> Any:
 def _converted(given: Given, kind: Any, base: Path) -> Any:
     """The value in the setting's type; raises ValueError with the end of a sentence."""
     if kind is Path:
-        return base / Path(_text(given)).expanduser()
+        return _path(given, base)
     if kind is str:
         return _text(given)
     reader: Callable[[Given], Any] = {int: _integer, float: _number, bool: _truth}.get(kind, _names)
@@ -143,13 +143,30 @@ def _text(given: Given) -> str:
     raise ValueError(f"{given.value!r} is not a text in quotes")
 
 
+def _path(given: Given, base: Path) -> Path:
+    text = _text(given)
+    if "\0" in text:
+        raise ValueError(f"{text!r} cannot be a path")
+    try:
+        return base / Path(text).expanduser()
+    except RuntimeError as exc:
+        raise ValueError(f"{text!r} has no home directory") from exc
+
+
+def _bounded(value: T) -> T:
+    """The value; raises ValueError for an integer that TOML does not have, and no float can hold."""
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise ValueError("is an integer of more than 64 bits")
+    return value
+
+
 def _integer(given: Given) -> int:
     try:
         value = int(given.value) if given.is_text else given.value
     except ValueError:
         value = None
     if isinstance(value, int) and not isinstance(value, bool):
-        return value
+        return _bounded(value)
     raise ValueError(f"{given.value!r} is not an integer")
 
 
@@ -158,7 +175,7 @@ def _number(given: Given) -> float:
         value = float(given.value) if given.is_text else given.value
     except ValueError:
         value = None
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(_bounded(value)):
         return value
     raise ValueError(f"{given.value!r} is not a number")
 

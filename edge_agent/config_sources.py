@@ -72,7 +72,7 @@ def collect(path: Path, environment: Mapping[str, str], flags: Sequence[str]) ->
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")  # some editors begin a file with a byte order mark
     except OSError as exc:
         raise ConfigError([f"{path}: {exc.strerror}"]) from exc
     except UnicodeDecodeError as exc:
@@ -89,6 +89,8 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         at = _LINE.search(message)
         line = at[1] if at and at[1] else text.count("\n") + 1
         raise ConfigError([f"{path}:{line}: not TOML: {_LINE.sub('', message)}"]) from exc
+    except ValueError as exc:  # not tomllib's own: int() refuses thousands of digits
+        raise ConfigError([f"{path}: not TOML: a number has too many digits"]) from exc
     except RecursionError as exc:
         raise ConfigError([f"{path}: not TOML: nested too deeply"]) from exc
 

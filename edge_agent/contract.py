@@ -412,6 +412,7 @@ class _Reader:
 
 
 def _inflate(data: bytes) -> bytes:
+    _require(len(data) >= _ENVELOPE.size, f"{len(data)} B are too few for a batch")
     version, checksum = _ENVELOPE.unpack_from(data)
     _require(version == VERSION, f"version {version} is not known")
     inflate = zlib.decompressobj(-15)

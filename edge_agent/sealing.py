@@ -59,6 +59,8 @@ def from_row(row: bytes) -> Reading:
         width = len(KINDS[kind].columns)
         # Columns are only ever appended: an older agent's row is short, a newer one's is long.
         padded = (*values, *(None,) * width)[:width]
+        if not all(value is None or isinstance(value, int) for value in (at_ms or 0, *padded)):
+            raise ValueError("a figure is not an integer")
         reading = Reading(link, kind, at_ms, padded, Flag(flags), Outcome(outcome))
         _check(reading)
     except (ValueError, TypeError, KeyError) as exc:

@@ -98,6 +98,10 @@ class Spool:
         self._mutex = threading.Lock()
         self._lock: int | None = None
         self._db: sqlite3.Connection | None = None
+        self._epoch = 0
+        """Of the file that is open; one that was set aside has another."""
+        self._arrived: set[int] = set()
+        """Batches that were acknowledged and could not be let go yet (disk full): not given out again."""
         try:
             self.stats()
         except (SpoolBusy, SpoolUnusable):
@@ -139,15 +143,20 @@ class Spool:
     def pending(self, limit: int) -> list[Sealed]:
         """The oldest sealed batches, at most ``limit``."""
         with self._transaction(durable=False) as rows:
-            return rows.oldest_batches(limit)
+            batches = rows.oldest_batches(limit + len(self._arrived))
+        return [each for each in batches if each.first_sequence not in self._arrived][:limit]
 
     def ack(self, first_sequence: int) -> None:
         """Let a batch go that has arrived; one that is gone already is no error.
 
         Not synced at once: after a power cut it is sent again, and the same bytes are the same batch.
         """
+        self._arrived.add(first_sequence)
         with self._transaction(durable=False) as rows:
-            rows.acknowledge(first_sequence)
+            arrived = self._arrived.copy()
+            for each in arrived:
+                rows.acknowledge(each)
+        self._arrived -= arrived
 
     def stats(self) -> SpoolStats:
         """Counts since the file began."""
@@ -185,6 +194,9 @@ class Spool:
                 db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                 with _begun(db):
                     rows = Rows(db)
+                    if rows.state.epoch != self._epoch:
+                        self._epoch = rows.state.epoch
+                        self._arrived.clear()  # they were of another file, and the numbers begin anew
                     yield rows
                     rows.save()
             except sqlite3.Error as exc:

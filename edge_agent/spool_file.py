@@ -24,7 +24,21 @@ CREATE TABLE state (
     epoch INTEGER NOT NULL, next_sequence INTEGER NOT NULL, unsealed INTEGER NOT NULL,
     batches INTEGER NOT NULL, bytes INTEGER NOT NULL, acked INTEGER NOT NULL, dropped INTEGER NOT NULL
 );
-CREATE TABLE owner (gateway TEXT NOT NULL);
+CREATE TABLE owner (gateway TEXT NOT NULL)
+"""
+_TABLES = [statement.strip() for statement in _SCHEMA.split(";\n")]
+"""As SQLite keeps them in sqlite_schema, so that a schema that rotted is told from ours."""
+_STATE = "SELECT next_sequence - acked - dropped, unsealed, batches, * FROM state"
+_HELD = """
+SELECT (SELECT count(*) FROM readings) + (SELECT total(count) FROM batches),
+       (SELECT count(*) FROM readings WHERE typeof(body) = 'blob'),
+       (SELECT count(*) FROM batches WHERE typeof(payload) = 'blob')
+"""
+_WEIGH = """
+WITH held(weight) AS (SELECT
+    (SELECT coalesce(sum(length(body)), 0) FROM readings)
+    + (SELECT coalesce(sum(length(payload)), 0) FROM batches))
+UPDATE state SET bytes = (SELECT weight FROM held) WHERE bytes <> (SELECT weight FROM held)
 """
 _NEEDS_A_HUMAN = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -98,8 +112,11 @@ def open_database(path: Path | str, gateway: str, epoch: int, now_s: float) -> s
         return _connect(path, gateway, epoch)
     except _Damaged as exc:
         set_aside(path, exc.label, str(exc), now_s)
+    except UnicodeDecodeError:  # Python's words for a message of SQLite that quotes the damage
+        set_aside(path, "corrupt", "its schema is no text", now_s)
     except sqlite3.Error as exc:
-        if not is_damage(exc):
+        # The statements are sound, so that an error in one (SQLITE_ERROR) is of the file's making.
+        if not is_damage(exc) and getattr(exc, "sqlite_errorcode", 0) != sqlite3.SQLITE_ERROR:
             raise
         set_aside(path, "corrupt", str(exc), now_s)
     return _connect(path, gateway, epoch)
@@ -126,19 +143,35 @@ def _prepare(db: sqlite3.Connection, gateway: str, epoch: int) -> None:
         _create(db, gateway, epoch)
     elif version != SCHEMA_VERSION:
         raise _Damaged(f"format {version} is not known", "unknown")
+    tables = db.execute("SELECT CAST(sql AS BLOB) FROM sqlite_schema").fetchall()
+    if tables != [(table.encode(),) for table in _TABLES]:
+        raise _Damaged("its tables are not those of a spool")
     verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise _Damaged(verdict)
-    owners = db.execute("SELECT gateway FROM owner").fetchall()
-    if owners != [(gateway,)]:
-        raise _Damaged(f"it holds readings of gateway {owners[0][0] if owners else '?'}", "foreign")
-    if db.execute("SELECT count(*) FROM state").fetchone() != (1,):
+    owners = db.execute("SELECT CAST(gateway AS BLOB) FROM owner").fetchall()
+    if owners != [(gateway.encode(),)]:
+        owner = owners[0][0].decode(errors="replace") if owners else "?"
+        raise _Damaged(f"it holds readings of gateway {owner}", "foreign")
+    _check_state(db)
+
+
+def _check_state(db: sqlite3.Connection) -> None:
+    """Compare the counts kept with what is there: a wrong one would stop or drop all that follows."""
+    states = db.execute(_STATE).fetchall()
+    if len(states) != 1:
         raise _Damaged("its state is lost")
+    counts = states[0]
+    if not all(isinstance(each, int) and each >= 0 for each in counts):
+        raise _Damaged("its counts are no counts")
+    if counts[:3] != db.execute(_HELD).fetchone():
+        raise _Damaged("its counts are not those of its rows")
+    db.execute(_WEIGH)
 
 
 def _create(db: sqlite3.Connection, gateway: str, epoch: int) -> None:
     db.execute("BEGIN IMMEDIATE")
-    for statement in _SCHEMA.split(";\n"):
+    for statement in _TABLES:
         db.execute(statement)
     db.execute("INSERT INTO owner VALUES (?)", (gateway,))
     db.execute("INSERT INTO state VALUES (?, 0, 0, 0, 0, 0, 0)", (epoch,))

@@ -15,6 +15,7 @@ from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
 
 from edge_agent.config import UplinkSettings
+from edge_agent.contract import ContractError
 from edge_agent.pulse import Beat, no_beat
 from edge_agent.spool import Sealed, Spool, SpoolError
 
@@ -78,6 +79,7 @@ class Uplink:
         self._turn = asyncio.Lock()
         self._failures = 0
         self._state = ""
+        self._spool_fails = False
 
     async def run(self) -> None:
         """Seal every ``flush_s``, publish what is sealed, until cancelled."""
@@ -91,7 +93,7 @@ class Uplink:
             async with asyncio.timeout(within_s), self._turn:
                 await self._in_executor(self._spool.seal, self._wall_ms())
                 await self._drain()
-        except (PublishError, SpoolError) as exc:
+        except (PublishError, SpoolError, ContractError) as exc:
             self._note_failure(exc)
             return False
         except TimeoutError:
@@ -103,8 +105,9 @@ class Uplink:
         await asyncio.sleep(self._rng.uniform(0, self._settings.flush_s))
         while True:
             try:
-                await self._in_executor(self._spool.seal, self._wall_ms(), full_only=self._failures > 0)
-            except SpoolError as exc:
+                if await self._in_executor(self._spool.seal, self._wall_ms(), full_only=self._failures > 0):
+                    self._spool_fails = False
+            except (SpoolError, ContractError) as exc:
                 self._note_failure(exc)
             self._due.set()
             await asyncio.sleep(self._settings.flush_s)
@@ -138,6 +141,7 @@ class Uplink:
                 if outcome is not None:
                     raise outcome
             self._beat()
+            self._spool_fails = False
             self._note_state("delivering", logging.INFO, "batches are being delivered")
 
     async def _deliver(self, batch: Sealed) -> None:
@@ -153,8 +157,11 @@ class Uplink:
         match exc:
             case PublishRefused():
                 self._note_state("refused", logging.ERROR, f"the broker refuses: {exc}; batches are kept")
-            case SpoolError():
-                self._note_state("spool", logging.ERROR, f"the spool fails: {exc}; trying again")
+            case SpoolError() | ContractError():
+                # Apart from the state of the broker: both may fail in turns for days.
+                if not self._spool_fails:
+                    log.error("uplink: the spool fails: %s; trying again", exc)
+                self._spool_fails = True
             case _:
                 self._note_state("unreachable", logging.WARNING, f"{exc}; batches are kept, trying again")
 

@@ -17,17 +17,14 @@ from rich.console import Console
 
 from infrastructure.demo_agent import enrol
 from infrastructure.live import Figures, View, Worst
+from infrastructure.local.process import tethered
 
 GATEWAYS = 50
 LINKS = 10
-INTERVAL_S = 10
+INTERVAL_S = 5
 FLUSH_S = 5
 STOP_LIMIT_S = 30
 SETTLE_S = 30
-
-
-# The agent and the fleet end with us, even when we are killed.
-TETHER = (sys.executable, "-I", "-S", str(Path(__file__).parent / "local" / "tether.py"))
 
 
 class DemoError(Exception):
@@ -42,11 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     console, interrupt = Console(), _Interrupt()
     try:
         with _local_cloud(state):
+            if interrupt.asked:
+                raise DemoError("interrupted before anything was measured")
             _feed(state, arguments, console, interrupt)
             console.print("comparing what was generated with the table", style="dim")
             return _audit(interrupt)
     except DemoError as error:
-        console.print(f"demo: {error}", style="red", highlight=False)
+        console.print(f"demo: {error}", style="red", highlight=False, markup=False)
         return 1
 
 
@@ -104,7 +103,10 @@ def _feed(state: Path, arguments: argparse.Namespace, console: Console, interrup
     shutil.rmtree(truth, ignore_errors=True)
     truth.mkdir()
     (state / "fleet.json").unlink(missing_ok=True)
-    config = enrol(state, FLUSH_S)
+    try:
+        config = enrol(state, FLUSH_S)
+    except subprocess.CalledProcessError as error:
+        raise DemoError("the agent could not be enrolled") from error
     logs = state / "logs"
     agent_record = truth / "agent.jsonl"
     fleet = [
@@ -134,7 +136,7 @@ def _child(name: str, arguments: Sequence[str], logs: Path) -> Iterator[subproce
     log = logs / f"{name}.log"
     with log.open("wb") as output:
         child = subprocess.Popen(
-            [*TETHER, str(os.getpid()), sys.executable, "-m", *arguments],
+            tethered([sys.executable, "-m", *arguments]),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -144,7 +146,8 @@ def _child(name: str, arguments: Sequence[str], logs: Path) -> Iterator[subproce
             yield child
         finally:
             _end(child)
-    if child.returncode:
+    # Ended by our SIGTERM before it listened to it: nothing is lost by that which the audit would not see.
+    if child.returncode not in (0, -signal.SIGTERM):
         tail = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
         raise DemoError(f"the {name} ended with {child.returncode}: {tail[0]} (all of it: {log})")
 

@@ -36,6 +36,7 @@ def enrol(state: Path, flush_s: int) -> Path:
         [sys.executable, "-m", "cloud", "gateways", "add", NAME, "--output", str(folder), "--renew"],
         check=True,
         stdout=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the demo, which then ends in order
     )
     config = folder / NAME / "agent.toml"
     connection = json.loads((state / "connection.json").read_text())

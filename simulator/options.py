@@ -12,6 +12,8 @@ from typing import NoReturn
 from edge_agent.contract import GATEWAY_PATTERN
 from simulator.target import DEFAULT_STACK, DEFAULT_STATE, STATE_VARIABLE
 
+EARLIEST_YEAR = 2020
+"""Ingest takes no reading from before: such a clock has not been set."""
 PAHO_LIMIT = 300
 """Connections that paho-mqtt serves in one process: three descriptors each, and select() ends at 1024."""
 
@@ -168,7 +170,10 @@ def _seconds(low: float, high: float) -> Callable[[str], float]:
 
 def _moment(text: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        given = datetime.fromisoformat(text)
+        moment = given.astimezone(UTC) if given.tzinfo else given.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text} is not a time such as 2026-11-22T12:00:00Z") from None
+    if moment.year < EARLIEST_YEAR:
+        raise argparse.ArgumentTypeError(f"{text} is before {EARLIEST_YEAR}, which the cloud does not take")
+    return moment

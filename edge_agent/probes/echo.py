@@ -144,13 +144,10 @@ class EchoProbe:
         answered = asyncio.Event()
         tally = self._tallies.setdefault(link.id, Tally())
         echo_round = EchoRound(int(self._settings.wait_s * 1e9), tally, answered.set)
-        try:
-            await self._send(channel, endpoint, echo_round)
-            await _wait(echo_round, answered, started + timeout_s * REPORT_BY)
-            channel.drain()
-            return report(echo_round, time.monotonic_ns())
-        finally:
-            echo_round.reported = True  # after a cancelled round, too, what comes is late
+        await self._send(channel, endpoint, echo_round)
+        await _wait(echo_round, answered, started + timeout_s * REPORT_BY)
+        channel.drain()
+        return report(echo_round, time.monotonic_ns())
 
     async def _send(self, channel: Channel, endpoint: Endpoint, echo_round: EchoRound) -> None:
         """Send the round's requests, evenly spaced; raises ProbeError when not one could be sent."""

@@ -37,7 +37,6 @@ class EchoRound:
     """Called when no request of the round lacks its reply any more."""
     samples: list[Sample] = field(default_factory=list)
     unanswered: int = 0
-    reported: bool = False
 
 
 @dataclass(slots=True)
@@ -52,6 +51,8 @@ class Sample:
     transmitted_ns: int | None = None
     """The kernel's time of transmission (CLOCK_REALTIME, ns)."""
     reply: Stamp | None = None
+    lost: bool = False
+    """Its round's report has counted it as lost: a reply that still comes is late."""
 
 
 def round_trip(sent: Stamp, transmitted_ns: int | None, reply: Stamp) -> tuple[int, Flag]:
@@ -129,8 +130,7 @@ class Ledger:
     def _answer(self, sample: Sample, at: Stamp) -> None:
         sample.reply = at
         sample.round.unanswered -= 1
-        if not sample.round.reported:
-            if sample.round.unanswered == 0:
-                sample.round.answered()
-        elif round_trip(sample.sent, sample.transmitted_ns, at)[0] > sample.round.wait_ns:
+        if sample.round.unanswered == 0:
+            sample.round.answered()
+        if sample.lost:
             sample.round.tally.late += 1

@@ -44,15 +44,17 @@ def _micros(nanoseconds: float | None) -> int | None:
 def report(echo_round: EchoRound, now_ns: int) -> Measurement:
     """The reading of a round, and the end of it; ``now_ns`` is monotonic.
 
-    A request is in flight while its own wait has not run out; sent - received - in_flight were lost. late,
-    duplicate and corrupt count what came since the link's last report, to earlier rounds included.
+    A request is in flight while its own wait has not run out; sent - received - in_flight were lost or late.
+    late, duplicate and corrupt count what came since the link's last report, to earlier rounds included; a
+    reply to a request that was not counted as lost is not late, or it would hide the loss of another.
     """
     late, in_flight, flags = 0, 0, Flag.KERNEL_SENT | Flag.KERNEL_RECEIVED
     trips: list[int | None] = []
     for sample in echo_round.samples:
         trip = None
         if sample.reply is None:
-            in_flight += now_ns - sample.sent.monotonic_ns < echo_round.wait_ns
+            sample.lost = now_ns - sample.sent.monotonic_ns >= echo_round.wait_ns
+            in_flight += not sample.lost
         else:
             trip, whose = round_trip(sample.sent, sample.transmitted_ns, sample.reply)
             if trip > echo_round.wait_ns:
@@ -64,6 +66,5 @@ def report(echo_round: EchoRound, now_ns: int) -> Measurement:
     tally = echo_round.tally
     counts = (len(trips), received, tally.late + late, tally.duplicate, tally.corrupt, in_flight)
     tally.late = tally.duplicate = tally.corrupt = 0
-    echo_round.reported = True
     values = (*(min(count, _LARGEST_COUNT) for count in counts), *statistics(trips))
     return Measurement("echo", values, flags if received else Flag.NONE)

@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", parents=[common], help="start it and wait until it is ready")
     up.set_defaults(command=_up)
     up.add_argument(
-        "--port-base", type=_port, metavar="N", help="engine on N, MQTT on N+1 (default: free ports)"
+        "--port-base", type=_base, metavar="N", help="engine on N, MQTT on N+1 (default: free ports)"
     )
     up.add_argument("--engine-port", type=_port, default=0, metavar="N", help="port of the AWS endpoint")
     up.add_argument("--mqtt-port", type=_port, default=0, metavar="N", help="port of the MQTT broker")
@@ -81,6 +81,12 @@ def _parser() -> argparse.ArgumentParser:
 def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65_536:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
+    return int(text)
+
+
+def _base(text: str) -> int:
+    if _port(text) == 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} leaves no port for MQTT, which is the next one")
     return int(text)
 
 

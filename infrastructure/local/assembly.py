@@ -167,6 +167,7 @@ class Assembly:
             function_name=deployed["FunctionName"],
             function_arn=deployed["FunctionArn"],
             memory_mb=deployed["MemorySize"],
+            scratch=self._scratch(),
         )
         runtime.start()
         self._runtime = runtime
@@ -206,6 +207,13 @@ class Assembly:
         shutil.rmtree(folder, ignore_errors=True)
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             archive.extractall(folder)
+        return folder
+
+    def _scratch(self) -> Path:
+        """A folder of ours, empty: whoever is killed leaves nothing that the next one does not clear."""
+        folder = self._state.path / "layer"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
         return folder
 
     def _access(self) -> dict[str, str]:

@@ -193,9 +193,10 @@ class Bridge:
         try:
             self._rule = topic_rule.read(self._clients.iot, self._source.rule)
         except ClientError as exc:
-            if exc.response["Error"]["Code"] not in topic_rule.GONE:
-                raise
-            self._rule = replace(self._rule, disabled=True)
+            if exc.response["Error"]["Code"] in topic_rule.GONE:
+                self._rule = replace(self._rule, disabled=True)
+            else:
+                log.debug("the rule cannot be read, going on with what it was: %s", exc)
         except BotoCoreError as exc:
             log.debug("the rule cannot be read, going on with what it was: %s", exc)
 
@@ -227,7 +228,7 @@ class Bridge:
         while True:
             try:
                 return self._principals.certificate(thing)
-            except BotoCoreError as exc:
+            except (BotoCoreError, ClientError) as exc:
                 log.warning("the engine cannot be asked about %s, trying again: %s", thing, exc)
             if self._stopping.wait(0.5):
                 raise Stopped

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +24,8 @@ from infrastructure.local.state import StateFolder, Status, read_connection, rea
 START_LIMIT_S = 90.0
 STOP_LIMIT_S = 15.0
 SHOWN_LINES = 5
+SPACE_BYTES = 10_000_000
+"""The least that a run writes: logs, keys and twice the function's package."""
 
 
 class StartError(Exception):
@@ -61,9 +65,9 @@ def start(state: StateFolder, wanted: Wanted, progress: Callable[[str], None]) -
     for port, option in ((wanted.engine_port, "--engine-port"), (wanted.mqtt_port, "--mqtt-port")):
         if port:
             require_free(port, option)
-    clean(state)
     state.create()
-    _keep_old_logs(state)
+    _require_space(state)
+    _make_room(state)
     process = _spawn(state, wanted)
     try:
         return _wait(state, process, progress)
@@ -74,9 +78,30 @@ def start(state: StateFolder, wanted: Wanted, progress: Callable[[str], None]) -
         raise
 
 
-def _keep_old_logs(state: StateFolder) -> None:
-    """Each run begins its own logs; those of the one before stay beside them."""
-    for path in state.logs.glob("*.log"):
+def _require_space(state: StateFolder) -> None:
+    """A supervisor on a full disk could not even say why it ends."""
+    free = shutil.disk_usage(state.path).free
+    if free < SPACE_BYTES:
+        raise StartError(
+            f"{state.path} has {free / 1e6:.1f} MB free, it needs {SPACE_BYTES / 1e6:.0f}: "
+            "make room, or choose another folder with --state"
+        )
+
+
+def _make_room(state: StateFolder) -> None:
+    """Clear up after the run before, unless another up of this folder has got further in the meantime."""
+    with state.lock.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartError("another local cloud is starting in this folder") from None
+        clean(state)
+        _keep_old(state)
+
+
+def _keep_old(state: StateFolder) -> None:
+    """Each run begins its own logs, and its own truth since its tables are new; the last ones stay beside."""
+    for path in (*state.logs.glob("*.log"), *state.truth.glob("*.jsonl")):
         path.replace(path.with_name(f"{path.name}.1"))
 
 

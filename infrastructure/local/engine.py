@@ -109,7 +109,6 @@ class Clients:
     iam: Any
     logs: Any
     sns: Any
-    sqs: Any
 
 
 def connect(url: str) -> Clients:
@@ -140,5 +139,4 @@ def connect(url: str) -> Clients:
         iam=client("iam"),
         logs=client("logs"),
         sns=client("sns"),
-        sqs=client("sqs"),
     )

@@ -18,7 +18,7 @@ import psutil
 
 from infrastructure.local.state import write_json
 
-TETHER = Path(__file__).with_name("tether.py")
+_TETHER = Path(__file__).with_name("tether.py")
 CLOCK_STEP_S = 2.0
 """A creation time may read a little different after the clock was set; a pid is not reused as fast."""
 POLL_S = 0.02
@@ -141,15 +141,22 @@ def tail(path: Path, count: int) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()][-count:]
 
 
+def tethered(command: Sequence[str]) -> list[str]:
+    """The command such that it ends with this process, even when this one is killed (see tether.py).
+
+    It is tied to the thread that starts it, so that one must live as long.
+    """
+    return [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), *command]
+
+
 class Child:
     """One process of ours, tied to the life of this one, its output in a log file."""
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str], cwd: Path) -> None:
-        tether = [sys.executable, "-I", "-S", str(TETHER), str(os.getpid())]
         self.log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*tether, *command],
+                tethered(command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -45,13 +45,16 @@ class LambdaRuntime:
         function_name: str = "function",
         function_arn: str = "",
         memory_mb: int = 512,
+        scratch: Path | None = None,
     ) -> None:
+        """scratch is where the layer is made for as long as it runs; the system's folder when None."""
         self._code_dir = code_dir.resolve()
         self._handler = handler
         self._timeout_s = timeout_s
         self._log = LogFile(log) if isinstance(log, Path) else log
         self._counters = counters
         self._workers = workers
+        self._scratch = scratch
         self._environment = _environment(self._code_dir, handler, function_name, memory_mb)
         self._environment.update(environment)
         region = self._environment["AWS_REGION"]
@@ -74,7 +77,7 @@ class LambdaRuntime:
                 f"handler {self._handler} is not in {self._code_dir}; "
                 "build the package first: python -m infrastructure.package"
             )
-        self._layer = tempfile.TemporaryDirectory(prefix="linkpulse-layer-")
+        self._layer = tempfile.TemporaryDirectory(prefix="linkpulse-layer-", dir=self._scratch)
         # A child dies with the thread that starts it, so one thread that lives as long as we do starts all.
         self._spawner = ThreadPoolExecutor(1, "function-spawner")
         self._idle = queue.Queue()

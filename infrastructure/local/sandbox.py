@@ -17,7 +17,7 @@ from pathlib import Path
 
 from infrastructure.local.function_log import LINE_LIMIT, LogWriter, count_metrics
 from infrastructure.local.invocation import Counting, NotInvokedError, Outcome, Result
-from infrastructure.local.process import TETHER
+from infrastructure.local.process import tethered
 from infrastructure.local.runtime_api import Answered, Failed, Invocation, Message, RuntimeApi, Taken
 
 INIT_LIMIT_S = 10.0
@@ -158,9 +158,8 @@ def _ending(code: int) -> str:
 
 def _start(code: FunctionCode, address: str) -> subprocess.Popen[bytes]:
     """Start awslambdaric without site-packages: -S also leaves out the hooks of editable installs."""
-    tether = [sys.executable, "-I", "-S", str(TETHER), str(os.getpid())]
     return subprocess.Popen(
-        [*tether, sys.executable, "-S", "-m", "awslambdaric", code.handler],
+        tethered([sys.executable, "-S", "-m", "awslambdaric", code.handler]),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

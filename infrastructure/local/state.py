@@ -140,23 +140,26 @@ def write_json(path: Path, value: Connection | Status | list[dict[str, Any]]) ->
 
 
 def read_connection(folder: StateFolder) -> Connection | None:
-    """The connection of the cloud in this folder, None when there is none."""
-    form = _read(folder.connection)
-    return Connection(**form) if form else None
+    """The connection of the cloud in this folder, None when there is none or none that can be read."""
+    try:
+        return Connection(**_read(folder.connection))
+    except TypeError:
+        return None
 
 
 def read_status(folder: StateFolder) -> Status | None:
-    """The last status written into this folder, None when there is none."""
+    """The last status written into this folder, None when there is none or none that can be read."""
     form = _read(folder.status)
-    if not form:
+    try:
+        parts = {name: PartStatus(**part) for name, part in form.pop("parts").items()}
+        return Status(**(form | {"parts": parts, "notes": tuple(form.get("notes", ()))}))
+    except (KeyError, TypeError, AttributeError):
         return None
-    parts = {name: PartStatus(**part) for name, part in form.pop("parts").items()}
-    return Status(**(form | {"parts": parts, "notes": tuple(form.get("notes", ()))}))
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         form = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):
         return {}
     return form if isinstance(form, dict) else {}

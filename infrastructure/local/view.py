@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from rich.markup import escape
 from rich.table import Table
 
 from infrastructure.local.state import Connection, Status
@@ -24,7 +25,7 @@ def endpoints(connection: Connection, status: Status, state: str) -> Table:
         ("region", connection.region),
         ("state", state),
     ):
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     for note in status.notes:
         table.add_row("note", note)
     return table
@@ -38,7 +39,10 @@ def parts(status: Status) -> Table:
     for name, part in status.parts.items():
         colour = COLOURS.get(part.state, "")
         table.add_row(
-            name, f"[{colour}]{part.state}[/]" if colour else part.state, str(part.pid or ""), part.detail
+            name,
+            f"[{colour}]{part.state}[/]" if colour else part.state,
+            str(part.pid or ""),
+            escape(part.detail),
         )
     return table
 

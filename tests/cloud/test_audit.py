@@ -257,7 +257,24 @@ def test_a_line_that_was_cut_off_is_told_and_left_out(
     assert capsys.readouterr().err == f"{file}:6: cut off, ignored\n"
 
 
-@pytest.mark.parametrize("line", ["{}", "[]", "no json", '{"gateway":"g","link":"l","kind":"tea","at_ms":1}'])
+READING = json.loads(lines(batch("gw", 0)).splitlines()[0])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{}",
+        "[]",
+        "no json",
+        "[" * 100_000,
+        '{"gateway":"g","link":"l","kind":"tea","at_ms":1}',
+        json.dumps(READING | {"at_ms": 1 << 63}),
+        json.dumps(READING | {"at_ms": "now"}),
+        json.dumps(READING | {"link": {}}),
+        json.dumps(READING | {"link": "\ud800"}),
+    ],
+    ids=lambda line: line[:40],
+)
 def test_a_line_that_is_no_reading_is_named_by_file_and_number(tmp_path: Path, line: str) -> None:
     file = tmp_path / "run.jsonl"
     file.write_bytes(lines(batch("gw", 0, 1)) + line.encode() + b"\n")

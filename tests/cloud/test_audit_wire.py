@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from contextlib import suppress
 from dataclasses import replace
@@ -124,6 +125,14 @@ def test_a_column_that_an_older_sender_did_not_have_reads_as_null() -> None:
 def test_anything_else_is_refused_with_its_one_error(payload: bytes) -> None:
     with pytest.raises(audit_wire.WireError):
         audit_wire.read(payload)
+
+
+@pytest.mark.parametrize("change", [{"at_ms": 1 << 63}, {"at_ms": -1}, {"link": "\ud800"}])
+def test_json_with_what_no_table_can_hold_is_refused(change: dict[str, object]) -> None:
+    form = json.loads(encode_json(ONE))
+    form["readings"][0] |= change
+    with pytest.raises(audit_wire.WireError):
+        audit_wire.read(json.dumps(form).encode())
 
 
 def test_a_body_longer_than_the_limit_is_refused_before_it_is_inflated_whole() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud import keys
-from edge_agent.contract import GATEWAY_PATTERN, LINK_PATTERN, MAX_SPAN_MS
+from edge_agent.contract import LINK_PATTERN, MAX_SPAN_MS
 
 TIMES = st.integers(keys.MIN_MS, keys.MAX_MS)
 
@@ -24,11 +24,6 @@ def test_the_order_of_sort_keys_is_the_order_of_first_readings(first: int, secon
     if first < second:
         assert keys.chunk_sort(first, 2**63 - 1, 10**10 - 1) < keys.chunk_sort(second, 0, 0)
         assert keys.version(first, 2**63 - 1, 10**10 - 1) < keys.version(second, 0, 0)
-
-
-@given(st.from_regex(GATEWAY_PATTERN, fullmatch=True), TIMES)
-def test_a_chunk_partition_comes_back_as_gateway_and_day(gateway: str, at_ms: int) -> None:
-    assert keys.parse_chunk_partition(keys.chunk_partition(gateway, at_ms)) == (gateway, keys.day(at_ms))
 
 
 @given(TIMES, st.integers(0, 3 * keys.DAY_MS), st.integers(0, MAX_SPAN_MS), st.integers(0, 10**10))
@@ -48,6 +43,11 @@ def test_an_hour_within_a_day_is_one_query_and_over_midnight_two() -> None:
     assert len(list(keys.chunk_ranges("gw", noon, noon + 3_600_000, MAX_SPAN_MS))) == 1
     midnight = keys.MIN_MS + keys.DAY_MS
     assert len(list(keys.chunk_ranges("gw", midnight, midnight + 3_600_000, MAX_SPAN_MS))) == 2
+
+
+def test_no_day_is_asked_for_in_which_nothing_can_be_stored() -> None:
+    assert len(list(keys.chunk_ranges("gw", 0, keys.MIN_MS, MAX_SPAN_MS))) == 1
+    assert list(keys.chunk_ranges("gw", 0, keys.MIN_MS - keys.DAY_MS, MAX_SPAN_MS)) == []
 
 
 @given(st.sampled_from(["echo", "interface"]), st.from_regex(LINK_PATTERN, fullmatch=True))

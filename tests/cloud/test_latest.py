@@ -62,6 +62,12 @@ def test_a_series_of_an_unknown_format_is_an_error_that_names_the_link() -> None
         latest.unpack_series("echo", "a.b", b"\x01\x01")
 
 
+def test_an_outcome_of_a_newer_version_is_an_error_that_names_the_link() -> None:
+    unknown = len(Outcome)
+    with pytest.raises(ContractError, match=r"a\.b: .* is not a valid Outcome"):
+        latest.unpack_series("echo", "a.b", bytes([1, 5, 0, unknown, 1, 0]))
+
+
 def test_the_newest_reading_speaks_and_the_losses_of_the_whole_batch_count() -> None:
     readings = [echo(at_ms=NOW - 9_000, received=1), echo(at_ms=NOW - 2_000), echo(at_ms=NOW - 5_000)]
     (series,) = latest.parse(stored(latest.update([arrival(batch(readings=readings))], {}))).series

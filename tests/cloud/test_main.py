@@ -235,7 +235,14 @@ def test_a_latest_state_of_a_newer_version_is_one_line(view: View, filled: Cloud
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [([], 2), (["nonsense"], 2), (["links", "--sort", "best"], 2), (["links", "--limit", "-1"], 2)],
+    [
+        ([], 2),
+        (["nonsense"], 2),
+        (["links", "--sort", "best"], 2),
+        (["links", "--limit", "-1"], 2),
+        # With 0 it would say that nothing is quarantined.
+        (["quarantine", "list", "--limit", "0"], 2),
+    ],
 )
 def test_a_wrong_command_line_is_exit_2(
     arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]

@@ -254,6 +254,24 @@ def test_a_reader_that_goes_away_is_no_error(batch: Batch, tmp_path: Path) -> No
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["version", "once", "decode -"])
+def test_a_closed_standard_stream_is_no_error(command: str, closed: str, checked: Path) -> None:
+    script = f"{sys.executable} -m edge_agent {command} {closed}"
+    environment = {**os.environ, "EDGE_AGENT_CONFIG": str(checked)}
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode in ((65,) if command == "decode -" else (0,))
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_behind_standard_output_is_one_line(run: Run) -> None:
+    script = f"{sys.executable} -m edge_agent version >/dev/full"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "edge-agent: [Errno 28] No space left on device\n")
+
+
 def test_version_names_agent_contract_and_python(run: Run) -> None:
     assert re.fullmatch(r"edge-agent \S.*, wire contract 1, Python 3\.\d+\.\d+\n", run("version").stdout)
 

@@ -119,6 +119,30 @@ def test_a_file_that_is_missing_or_no_text_is_one_line(tmp_path: Path) -> None:
     assert problems(tmp_path) == [f"{tmp_path}: Is a directory"]
 
 
+@pytest.mark.parametrize("digits", ["9" * 5000, "9" * 400, "0x" + "f" * 5000])
+@pytest.mark.parametrize("place", ["[mqtt]\nport", "[spool]\ncommit_s", "[probe.echo]\ncount"])
+def test_a_number_beyond_all_bounds_is_one_line(tmp_path: Path, place: str, digits: str) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(f"{place} = {digits}\n")
+    wrong = [problem for problem in problems(path) if "missing" not in problem]
+    assert len(wrong) == 1
+    assert "more than 64 bits" in wrong[0] or "too many digits" in wrong[0]
+
+
+def test_a_path_that_cannot_be_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text('[spool]\npath = "a\\u0000b"\n')
+    found = problems(path, {"EDGE_AGENT_MQTT__CA": "~no-such-user/ca.pem"})
+    assert f"{path}:2: [spool] path 'a\\x00b' cannot be a path" in found
+    assert "EDGE_AGENT_MQTT__CA: [mqtt] ca '~no-such-user/ca.pem' has no home directory" in found
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_bytes(b"\xef\xbb\xbf[gateway]\nname = 5\n")
+    assert f"{path}:2: [gateway] name 5 is not a text in quotes" in problems(path)
+
+
 def test_a_deeply_nested_file_is_refused_like_any_other(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text("a = " + "[" * 100_000)

@@ -54,8 +54,8 @@ REJECTED = {
     "deflate-cut.batch": "the deflate stream does not end with the payload",
     "digits.json": "not a batch: ValueError",
     "empty-object.json": "version",
-    "empty.batch": "not a batch",
-    "envelope-cut.batch": "not a batch",
+    "empty.batch": "0 B are too few for a batch",
+    "envelope-cut.batch": "4 B are too few for a batch",
     "epoch-64-bit.batch": "epoch is not a 63-bit",
     "epoch-huge.json": "epoch is not a 63-bit",
     "epoch-negative.json": "epoch is not a 63-bit",
@@ -115,6 +115,12 @@ REJECTED = {
 
 def wire(name: str) -> bytes:
     return (WIRE / name).read_bytes()
+
+
+@pytest.mark.parametrize("payload", [b"", b"\1", b"\1\0\0\0"])
+def test_what_is_shorter_than_the_head_of_a_batch_is_said_to_be_too_short(payload: bytes) -> None:
+    with pytest.raises(ContractError, match=rf"{len(payload)} B are too few for a batch"):
+        decode(payload)
 
 
 # --- golden files ---------------------------------------------------------------------------------

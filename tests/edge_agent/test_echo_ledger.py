@@ -160,6 +160,18 @@ def test_a_reply_in_time_to_a_request_reported_in_flight_is_not_late() -> None:
     assert exchange.tally == Tally()
 
 
+def test_a_late_reply_to_a_request_that_no_report_counted_as_lost_hides_no_loss_of_another_round() -> None:
+    """Readers take received + late as answers: one without a request that was counted would hide a loss."""
+    exchange = Exchange(sent=1)
+    report(exchange.round, 500 * MS)  # in flight
+    exchange.send([5], 1_000)  # a round that is cancelled and never reported
+    exchange.reply(0, 3000)
+    exchange.reply(5, 3000)
+    lossy = exchange.send([10, 11], 10_000)
+    exchange.reply(10, 10_010)
+    assert counts(report(lossy, 12_000 * MS)) == (2, 1, 0, 0, 0, 0)
+
+
 def test_old_requests_are_forgotten_and_young_ones_are_not() -> None:
     exchange = Exchange(sent=3)
     exchange.ledger.forget(200 * MS)

@@ -190,7 +190,10 @@ def test_a_row_of_an_older_or_newer_agent_is_read(echo: Echo) -> None:
     assert from_row(json.dumps([*row, 99]).encode()) == reading
 
 
-@pytest.mark.parametrize("row", [b"", b"{", b"[]", b"\xff", b'["a"]', b'["l","echo","x",0,0]', b"7", b"null"])
+@pytest.mark.parametrize(
+    "row",
+    [b"", b"{", b"[]", b"\xff", b'["a"]', b'["l","echo","x",0,0]', b"7", b"null", b'["l","echo",1,0,0,5.5]'],
+)
 def test_a_damaged_row_is_a_contract_error(row: bytes) -> None:
     with pytest.raises(ContractError):
         from_row(row)
@@ -298,6 +301,50 @@ def test_a_file_that_is_no_spool_is_set_aside(
     assert [record.message for record in caplog.records if aside.name in record.message]
     spool.append([echo(0)])
     assert spool.stats().held == 1
+    spool.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE sqlite_schema SET sql = replace(sql, 'body', 'bodx') WHERE name = 'readings'",
+        "UPDATE sqlite_schema SET sql = CAST(x'ff435245' AS TEXT) WHERE name = 'batches'",
+        "UPDATE sqlite_schema SET sql = 'CREATE TABLE readings (sequence, body)' WHERE name = 'readings'",
+        "UPDATE owner SET gateway = CAST(x'ff' AS TEXT)",
+        "UPDATE state SET next_sequence = 2",
+        "UPDATE state SET unsealed = 7",
+        "UPDATE state SET epoch = 1.5",
+        "UPDATE batches SET payload = 'text'",
+        "DELETE FROM state",
+    ],
+)
+def test_rot_that_no_checksum_finds_is_found_when_it_is_opened(path: Path, echo: Echo, damage: str) -> None:
+    spool = spool_at(path)
+    spool.append([echo(number) for number in range(70)])
+    spool.seal(NOW_MS, full_only=True)
+    spool.close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA writable_schema=ON")
+        db.execute(damage)
+    db.close()
+    spool = spool_at(path)
+    assert len(list(path.parent.glob("spool.db.*-*Z"))) == 1
+    spool.append([echo(0)])
+    spool.seal(NOW_MS)
+    assert readings(spool) == [echo(0)]
+    spool.close()
+
+
+def test_a_wrong_weight_is_put_right_or_it_would_drop_all_that_follows(path: Path, echo: Echo) -> None:
+    spool = spool_at(path)
+    spool.append([echo(0)])
+    weight = spool.stats().bytes
+    spool.close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE state SET bytes = 1 << 40")
+    db.close()
+    spool = spool_at(path)
+    assert (spool.stats().bytes, spool.stats().held) == (weight, 1)
     spool.close()
 
 
@@ -414,6 +461,18 @@ def test_a_disk_that_is_full_at_the_start_does_not_keep_the_spool_from_opening(
             spool.append([echo(0)])
     spool.append([echo(0)])
     assert spool.stats().accepted == 1
+    spool.close()
+
+
+def test_what_arrived_while_the_disk_is_full_is_not_given_out_again(path: Path, echo: Echo) -> None:
+    spool = spool_at(path)
+    spool.append([echo(number) for number in range(120)])
+    spool.seal(NOW_MS)
+    with files_no_larger_than(0), pytest.raises(SpoolError):
+        spool.ack(0)
+    assert [each.first_sequence for each in spool.pending(1)] == [60]
+    spool.ack(60)
+    assert (spool.stats().acked, spool.stats().held, spool.pending(10)) == (120, 0, [])
     spool.close()
 
 

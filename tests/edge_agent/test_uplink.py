@@ -16,7 +16,7 @@ import pytest
 from edge_agent.config import UplinkSettings
 from edge_agent.contract import Reading, decode
 from edge_agent.mqtt_memory import MemoryPublisher
-from edge_agent.spool import MEMORY, Spool
+from edge_agent.spool import MEMORY, Spool, SpoolError
 from edge_agent.uplink import FIRST_BACKOFF_S, PublishError, PublishRefused, Uplink
 
 Echo = Callable[..., Reading]
@@ -190,6 +190,30 @@ def test_an_outage_is_told_once_when_it_begins_and_once_when_it_ends(
     assert told == [
         "uplink: memory: the broker is down; batches are kept, trying again",
         "uplink: batches are being delivered",
+    ]
+
+
+def test_a_disk_and_a_broker_that_fail_in_turns_are_told_once_each(
+    spool: Spool, echo: Echo, eventually_async: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Full(Spool):
+        calls = 0
+
+        def seal(self, now_ms: int, full_only: bool = False) -> int:
+            self.calls += 1
+            raise SpoolError("disk full")
+
+    full = Full(MEMORY, "gw-1", [], 1 << 20, len(TOPIC))
+    full.append([echo(0)])
+    Spool.seal(full, 1_790_000_000_000)
+    publisher = MemoryPublisher()
+    publisher.is_up = False
+    asyncio.run(run_until(uplink(full, publisher), lambda: full.calls > 20, eventually_async))
+    full.close()
+    told = sorted(record.message for record in caplog.records if record.name == "edge_agent.uplink")
+    assert told == [
+        "uplink: memory: the broker is down; batches are kept, trying again",
+        "uplink: the spool fails: disk full; trying again",
     ]
 
 

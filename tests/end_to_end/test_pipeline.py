@@ -129,7 +129,7 @@ def test_a_real_agent_measures_and_its_links_are_answerable(
     record = cloud.state / "truth" / "real.jsonl"
     command = [sys.executable, "-m", "edge_agent", "run", "--config", str(config), "--record", str(record)]
     agent = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    time.sleep(6)
+    assert until(lambda: record.exists() and record.read_text().count("\n") >= 12)
     agent.send_signal(signal.SIGTERM)
     said = agent.communicate(timeout=30)[1]
     assert agent.returncode == 0, said

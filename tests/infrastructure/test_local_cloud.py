@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -15,9 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
-from infrastructure.local import engine
+from infrastructure.local import control, engine
 from infrastructure.local.process import free_port, is_alive, read_marks
-from infrastructure.local.state import StateFolder
+from infrastructure.local.state import StateFolder, read_connection, read_status
 from tests.infrastructure.parts import Gateway, LocalCloud, enrol, eventually
 
 POLICY = "linkpulse-local-gateway"
@@ -245,6 +246,7 @@ def test_a_failed_start_names_the_part_and_leaves_nothing(stopped_cloud: LocalCl
     ("arguments", "named"),
     [
         (["up", "--mqtt-port", "0"], "'0' is not a port from 1 to 65535"),
+        (["up", "--port-base", "65535"], "'65535' leaves no port for MQTT"),
         (["up", "--parameter", "Stage"], "'Stage' is not of the form NAME=VALUE"),
         (["upp"], "invalid choice: 'upp'"),
     ],
@@ -253,6 +255,53 @@ def test_wrong_usage_is_named(stopped_cloud: LocalCloud, arguments: list[str], n
     found = stopped_cloud.run(*arguments)
     assert found.returncode == 2
     assert named in found.stderr
+
+
+def test_the_truth_and_logs_of_the_run_before_stand_aside_since_the_tables_are_new(
+    stopped_cloud: LocalCloud,
+) -> None:
+    state = stopped_cloud.state
+    state.create()
+    (state.truth / "fleet.jsonl").write_text("{}\n")
+    assert stopped_cloud.run("up").returncode == 0
+    assert [path.name for path in state.truth.iterdir()] == ["fleet.jsonl.1"]
+
+
+def test_an_up_that_comes_second_leaves_the_first_one_and_its_files_alone(stopped_cloud: LocalCloud) -> None:
+    state = stopped_cloud.state
+    state.create()
+    state.log("supervisor").write_text("the first one's\n")
+    with state.lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        up = stopped_cloud.run("up")
+    assert (up.returncode, up.stderr) == (1, "local-cloud: another local cloud is starting in this folder\n")
+    assert state.log("supervisor").read_text() == "the first one's\n"
+
+
+def test_the_layer_of_the_function_lies_in_the_folder_and_the_next_up_clears_it(
+    stopped_cloud: LocalCloud,
+) -> None:
+    layer = stopped_cloud.state.path / "layer"
+    (layer / "of-a-killed-one").mkdir(parents=True)
+    assert stopped_cloud.run("up").returncode == 0
+    assert [path.name.startswith("linkpulse-layer-") for path in layer.iterdir()] == [True]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}', '{"parts": []}'])
+def test_files_that_cannot_be_read_count_as_not_there(tmp_path: Path, text: str) -> None:
+    state = StateFolder(tmp_path)
+    state.connection.write_text(text)
+    state.status.write_text(text)
+    assert (read_connection(state), read_status(state)) == (None, None)
+
+
+def test_a_disk_without_room_is_one_line_and_nothing_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "SPACE_BYTES", 1 << 62)
+    with pytest.raises(control.StartError, match="MB free, it needs"):
+        control.start(StateFolder(tmp_path), control.Wanted(), lambda part: None)
+    assert not (tmp_path / "processes.json").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

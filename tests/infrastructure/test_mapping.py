@@ -21,7 +21,7 @@ import pytest
 from botocore.config import Config
 
 from infrastructure.local.mapping import EventSourceMapping, MappingError, MappingSettings
-from infrastructure.local.process import TETHER, free_port
+from infrastructure.local.process import free_port, tethered
 from infrastructure.local.retry import Backoff
 from infrastructure.local.runtime import LambdaRuntime
 from infrastructure.local.state import Counters
@@ -60,7 +60,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "LOG_LEVEL": "ERROR",
         "DOCKER_HOST": f"unix://{folder}/none.sock",
     }
-    command = [sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), sys.executable, "-m", "ministack"]
+    command = tethered([sys.executable, "-m", "ministack"])
     with (folder / "log").open("wb") as log:
         engine = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from infrastructure.local.layer import LayerError, build_layer
-from infrastructure.local.process import TETHER
+from infrastructure.local.process import tethered
 from infrastructure.local.runtime import LambdaRuntime
 from infrastructure.local.state import Counters
 
@@ -137,8 +137,8 @@ def _parent(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         time.sleep(600)
     """
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(folder)}
-    command = [sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), sys.executable, "-c"]
-    process = subprocess.Popen([*command, textwrap.dedent(source)], stdout=subprocess.PIPE, env=environment)
+    command = tethered([sys.executable, "-c", textwrap.dedent(source)])
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
     with process:
         yield process
         process.kill()

@@ -112,7 +112,7 @@ def test_the_mapping_retries_in_bounds_and_keeps_what_it_gives_up_on(template: T
         "ParallelizationFactor": {"Ref": "ParallelizationFactor"},
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
         "BisectBatchOnFunctionError": True,
-        "MaximumRetryAttempts": 10,
+        "MaximumRetryAttempts": 100,
         "MaximumRecordAgeInSeconds": 43200,
         "DestinationConfig": {"OnFailure": {"Destination": arn("DeadLetters")}},
         "MetricsConfig": {"Metrics": ["EventCount"]},

@@ -38,6 +38,7 @@ def test_the_defaults_are_fifty_gateways_of_ten_links_over_mqtt() -> None:
         (["--sink", "kinesis", "--fast", "--duration", "0"], "--duration"),
         (["--start", "2026-11-22"], "--start"),
         (["--sink", "kinesis", "--fast", "--start", "noon"], "--start"),
+        (["--sink", "kinesis", "--fast", "--start", "0001-01-01"], "--start"),
         (["--publisher", "paho", "--gateways", "301"], "--publisher"),
     ],
 )
