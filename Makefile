@@ -14,7 +14,9 @@ help: ## list the targets
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 		|| { echo "linkpulse needs Python 3.11 to 3.13; give one with: make PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "no venv module; install it with: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+		|| { echo "Python's venv is missing; install it with: sudo apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
 
 # A stamp a set of packages, so that the demo does not wait for the developers' tools.
 $(VENV)/.local: pyproject.toml | $(VENV)/bin/python

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise DemoError("interrupted before anything was measured")
             _feed(state, arguments, console, interrupt)
             console.print("comparing what was generated with the table", style="dim")
-            return _audit(interrupt)
+            return _audit(state, interrupt)
     except DemoError as error:
         console.print(f"demo: {error}", style="red", highlight=False, markup=False)
         return 1
@@ -162,8 +162,13 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def _audit(interrupt: _Interrupt) -> int:
+def _audit(state: Path, interrupt: _Interrupt) -> int:
     """The audit's verdict as an exit code; a signal ends the wait for it."""
+    for name in ("agent", "fleet"):
+        # A verdict on nothing would read as a success.
+        record = state / "truth" / f"{name}.jsonl"
+        if not (record.is_file() and record.stat().st_size):
+            raise DemoError(f"the {name} has measured nothing yet: give it more time, SECONDS=20 or more")
     interrupt.asked = False
     command = [sys.executable, "-m", "cloud", "audit", "--settle", str(SETTLE_S)]
     audit = subprocess.Popen(command, start_new_session=True)

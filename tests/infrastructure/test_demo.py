@@ -57,3 +57,19 @@ def test_it_ends_by_itself_with_every_reading_exactly_once(tmp_path: Path) -> No
     assert "every reading exactly once" in done.stdout
     assert (tmp_path / "state" / "truth" / "agent.jsonl").read_text()
     assert (tmp_path / "state" / "truth" / "fleet.jsonl").read_text()
+
+
+def test_a_demo_too_short_to_measure_anything_is_no_success(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "infrastructure.demo",
+        "--seconds",
+        "1",
+        "--state",
+        str(tmp_path / "state"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 1
+    assert "has measured nothing yet" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
