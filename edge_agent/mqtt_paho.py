@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 import sys
 import threading
@@ -21,7 +22,7 @@ from edge_agent.uplink import PublishError
 
 AWS_ALPN = "x-amzn-mqtt-ca"
 """Asks AWS IoT Core for MQTT on port 443 (docs.aws.amazon.com/iot/latest/developerguide/protocols.html)."""
-CLOSE_S = 5.0
+CLOSE_S = 2.0
 
 
 class PahoPublisher:
@@ -52,7 +53,11 @@ class PahoPublisher:
         """Connect, at once when already connected; raises PublishError with the cause."""
         if self._connection is not None and self._connection.bridge.is_open:
             return
-        await self.close()
+        if self._connection is not None:
+            await self.close()
+            # paho closes a client's wake-up sockets only when the client is collected, and an agent that
+            # is offline for days makes so little garbage that they would pile up.
+            gc.collect()
         context = self._tls()
         bridge = Bridge(f"{self._endpoint}:{self._port}")
         client = mqtt.Client(

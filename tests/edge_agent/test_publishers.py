@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -321,3 +322,22 @@ def test_failed_connections_leave_no_thread(kind: str, broker: Any, eventually: 
     before = native_threads()
     run(mqtt(kind, broker), work)
     eventually(lambda: native_threads() <= before)
+
+
+def test_failed_connections_leave_no_descriptor(kind: str, broker: Any) -> None:
+    """Even where the garbage collector has no reason to run: an agent offline for days."""
+    broker.kill()
+
+    async def work(publisher: Publisher) -> int:
+        counts = []
+        for _ in range(12):
+            with pytest.raises(PublishError):
+                await publisher.connect()
+            counts.append(len(list(Path("/proc/self/fd").iterdir())))
+        return counts[-1] - counts[1]
+
+    gc.disable()
+    try:
+        assert run(mqtt(kind, broker), work) <= 4
+    finally:
+        gc.enable()
