@@ -92,7 +92,8 @@ class SpoolSettings:
     """[spool]: where readings wait."""
 
     path: Path = Path("/var/lib/edge-agent/spool.db")
-    max_mib: Annotated[int, _between(1, 65_536)] = 64
+    # The file is checked at each start: 1 GiB takes an SD card half a minute.
+    max_mib: Annotated[int, _between(1, 1_024)] = 64
     commit_s: Annotated[float, _between(0.1, 3600)] = 10
     """Readings are written together this often: what a power cut can cost, and what an SD card suffers."""
 
