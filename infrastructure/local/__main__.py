@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from infrastructure.local import control, view
-from infrastructure.local.broker import BrokerError
+from infrastructure.local.iot.broker import BrokerError
 from infrastructure.local.process import PortError, tail
 from infrastructure.local.state import StateFolder, read_connection, read_status
 

@@ -17,14 +17,16 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infrastructure import package
-from infrastructure.local import broker, certificates, deploy, differences, engine, policy, template
-from infrastructure.local.bridge import Bridge, BridgeError, Source
-from infrastructure.local.intrinsics import TemplateError
-from infrastructure.local.mapping import EventSourceMapping, MappingError, MappingSettings
+from infrastructure.local import engine
+from infrastructure.local.deployment import deploy, differences, template
+from infrastructure.local.deployment.intrinsics import TemplateError
+from infrastructure.local.function.runtime import LambdaRuntime, RuntimeSetupError
+from infrastructure.local.iot import broker, certificates, policy
+from infrastructure.local.iot.bridge import Bridge, BridgeError, Source
+from infrastructure.local.iot.rule import RuleError
+from infrastructure.local.mapping.mapping import EventSourceMapping, MappingError, MappingSettings
 from infrastructure.local.part import OwnPart, Part, ProcessPart
 from infrastructure.local.process import free_port, is_alive
-from infrastructure.local.rule import RuleError
-from infrastructure.local.runtime import LambdaRuntime, RuntimeSetupError
 from infrastructure.local.state import REGION, Connection, Counters, StateFolder
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from infrastructure.local import broker
+from infrastructure.local.iot import broker
 from infrastructure.local.process import (
     ProcessMark,
     end,

@@ -39,10 +39,10 @@ LEFT_GRACE_S = 1.0
 LOG_BYTES = 5_000_000
 LOGGERS = {
     "supervisor": ("",),
-    "bridge": ("bridge", "delivery", "worker"),
-    "mapping": ("mapping", "shard", "lane", "stream", "failure", "retry"),
+    "bridge": ("iot", "worker"),
+    "mapping": ("mapping",),
 }
-"""Which modules write into the log of which part."""
+"""Which packages and modules write into the log of which part."""
 
 
 class _Asked:

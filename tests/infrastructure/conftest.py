@@ -11,10 +11,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from infrastructure import package
-from infrastructure.local import broker, certificates, deploy, differences, engine, policy
-from infrastructure.local.deploy import Deployment, Plan
-from infrastructure.local.intrinsics import Resolver
-from infrastructure.local.policy import BrokerPolicy
+from infrastructure.local import engine
+from infrastructure.local.deployment import deploy, differences
+from infrastructure.local.deployment.deploy import Deployment, Plan
+from infrastructure.local.deployment.intrinsics import Resolver
+from infrastructure.local.iot import broker, certificates, policy
+from infrastructure.local.iot.policy import BrokerPolicy
 from infrastructure.local.process import free_port
 from infrastructure.local.state import StateFolder
 from tests.infrastructure.parts import (

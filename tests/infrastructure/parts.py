@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from paho.mqtt.enums import CallbackAPIVersion
 
-from infrastructure.local.certificates import BrokerFiles
 from infrastructure.local.engine import Clients
-from infrastructure.local.policy import BrokerPolicy
+from infrastructure.local.iot.certificates import BrokerFiles
+from infrastructure.local.iot.policy import BrokerPolicy
 from infrastructure.local.state import Connection, StateFolder, read_connection
 
 PATIENCE_S = 30.0

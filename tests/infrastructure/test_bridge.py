@@ -15,10 +15,11 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from infrastructure.local import broker, certificates, engine, policy
-from infrastructure.local.bridge import Bridge, BridgeError, Source
+from infrastructure.local import engine
 from infrastructure.local.engine import Clients
-from infrastructure.local.principals import Principals
+from infrastructure.local.iot import broker, certificates, policy
+from infrastructure.local.iot.bridge import Bridge, BridgeError, Source
+from infrastructure.local.iot.principals import Principals
 from infrastructure.local.process import free_port
 from infrastructure.local.state import Counters
 from tests.infrastructure.parts import Engine, Gateway, Identity, enrol, eventually, state_folder

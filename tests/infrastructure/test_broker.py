@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infrastructure.local import broker, certificates
-from infrastructure.local.broker import BrokerError
+from infrastructure.local.iot import broker, certificates
+from infrastructure.local.iot.broker import BrokerError
 from infrastructure.local.process import free_port
 from tests.infrastructure.parts import PATIENCE_S, Broker, Gateway, Identity, state_folder
 

@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
 from edge_agent.contract import GATEWAY_PATTERN
-from infrastructure.local.certificates import BrokerFiles, make_ca, write_broker_files
+from infrastructure.local.iot.certificates import BrokerFiles, make_ca, write_broker_files
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 

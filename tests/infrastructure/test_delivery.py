@@ -11,10 +11,10 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from infrastructure.local.delivery import MAX_ATTEMPTS, Delivery, Entry, Stopped, batches
-from infrastructure.local.rule import Publication
+from infrastructure.local.iot.delivery import MAX_ATTEMPTS, Delivery, Entry, Stopped, batches
+from infrastructure.local.iot.rule import Publication
+from infrastructure.local.iot.topic_rule import TopicRule, parse
 from infrastructure.local.state import Counters
-from infrastructure.local.topic_rule import TopicRule, parse
 
 SQL = "SELECT topic(2) AS thing FROM 'v1/+/m'"
 THROTTLED = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "slow down"}

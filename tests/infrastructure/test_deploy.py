@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from infrastructure.local import deploy, differences, template
-from infrastructure.local.comparison import Difference, compare
-from infrastructure.local.completion import COMPLETIONS
-from infrastructure.local.deploy import DeployError, Deployment, Plan
-from infrastructure.local.differences import DifferencesError, Reviewed
-from infrastructure.local.intrinsics import TemplateError
-from infrastructure.local.inventory import READERS
+from infrastructure.local.deployment import deploy, differences, template
+from infrastructure.local.deployment.comparison import Difference, compare
+from infrastructure.local.deployment.completion import COMPLETIONS
+from infrastructure.local.deployment.deploy import DeployError, Deployment, Plan
+from infrastructure.local.deployment.differences import DifferencesError, Reviewed
+from infrastructure.local.deployment.intrinsics import TemplateError
+from infrastructure.local.deployment.inventory import READERS
 from tests.infrastructure.parts import ROOT, Engine
 
 TABLE = "AWS::DynamoDB::Table"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import uuid
 
-from infrastructure.local.failure import invocation_record, object_key
-from infrastructure.local.invocation import Outcome, Result
-from infrastructure.local.retry import Condition, Discard
-from infrastructure.local.stream import Origin, Record, event
+from infrastructure.local.function.invocation import Outcome, Result
+from infrastructure.local.mapping.failure import invocation_record, object_key
+from infrastructure.local.mapping.retry import Condition, Discard
+from infrastructure.local.mapping.stream import Origin, Record, event
 
 RANDOM = uuid.UUID("00000000-0000-4000-8000-000000000001")
 ORIGIN = Origin(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.local.function_log import LogFile, count_metrics
+from infrastructure.local.function.log import LogFile, count_metrics
 from infrastructure.local.state import Counters
 
 

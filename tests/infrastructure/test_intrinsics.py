@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infrastructure.local.intrinsics import Resolver, TemplateError
+from infrastructure.local.deployment.intrinsics import Resolver, TemplateError
 
 
 class Stack:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from infrastructure.local.invocation import Outcome, Result
-from infrastructure.local.lane import PAYLOAD_LIMIT, Batching, Lane, Send, Wait, lane_of
-from infrastructure.local.progress import Progress
-from infrastructure.local.retry import Backoff, Batch, Condition, Discard, Rules
-from infrastructure.local.stream import Origin, Record, event, event_sizer
+from infrastructure.local.function.invocation import Outcome, Result
+from infrastructure.local.mapping.lane import PAYLOAD_LIMIT, Batching, Lane, Send, Wait, lane_of
+from infrastructure.local.mapping.progress import Progress
+from infrastructure.local.mapping.retry import Backoff, Batch, Condition, Discard, Rules
+from infrastructure.local.mapping.stream import Origin, Record, event, event_sizer
 
 SUCCESS = Result(Outcome.SUCCESS, "request")
 ERROR = Result(Outcome.ERROR, "request", error_type="ValueError")

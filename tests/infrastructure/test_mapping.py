@@ -20,12 +20,12 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from infrastructure.local.mapping import EventSourceMapping, MappingError, MappingSettings
+from infrastructure.local.function.runtime import LambdaRuntime
+from infrastructure.local.mapping.mapping import EventSourceMapping, MappingError, MappingSettings
+from infrastructure.local.mapping.retry import Backoff
+from infrastructure.local.mapping.stream import KinesisShard, Record, Stream, StreamFacts
 from infrastructure.local.process import free_port, tethered
-from infrastructure.local.retry import Backoff
-from infrastructure.local.runtime import LambdaRuntime
 from infrastructure.local.state import Counters
-from infrastructure.local.stream import KinesisShard, Record, Stream, StreamFacts
 
 PATIENCE_S = 60.0
 BUCKET = "dead-letters"

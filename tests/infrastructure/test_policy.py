@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from infrastructure.local.policy import BrokerPolicy, Grant, PolicyError, translate
+from infrastructure.local.iot.policy import BrokerPolicy, Grant, PolicyError, translate
 
 ACCOUNT = "000000000000"
 PREFIX = f"arn:aws:iot:us-east-1:{ACCOUNT}:"

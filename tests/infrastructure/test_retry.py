@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from infrastructure.local.invocation import Outcome, Result
-from infrastructure.local.retry import (
+from infrastructure.local.function.invocation import Outcome, Result
+from infrastructure.local.mapping.retry import (
     Backoff,
     Batch,
     Condition,
@@ -22,7 +22,7 @@ from infrastructure.local.retry import (
     outdated,
     processed,
 )
-from infrastructure.local.stream import Record
+from infrastructure.local.mapping.stream import Record
 
 SUCCESS = Result(Outcome.SUCCESS, "request")
 FAILURES = [

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from infrastructure.local import topic_rule
-from infrastructure.local.deploy import Plan
-from infrastructure.local.rule import Publication, RuleError, Statement, Substitution
+from infrastructure.local.deployment.deploy import Plan
+from infrastructure.local.iot import topic_rule
+from infrastructure.local.iot.rule import Publication, RuleError, Statement, Substitution
 
 VERSION = "2016-03-23"
 MESSAGE = Publication("v1/gw-1/m", b"\x00\xffbytes", "gw-1", "c0ffee", 1_795_000_000_123)

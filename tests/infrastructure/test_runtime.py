@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from infrastructure.local.runtime import LambdaRuntime, NotInvokedError, Outcome, RuntimeSetupError
+from infrastructure.local.function.runtime import LambdaRuntime, NotInvokedError, Outcome, RuntimeSetupError
 from infrastructure.local.state import Counters
 
 PATIENCE_S = 30.0

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infrastructure.local.layer import LayerError, build_layer
+from infrastructure.local.function.layer import LayerError, build_layer
+from infrastructure.local.function.runtime import LambdaRuntime
 from infrastructure.local.process import tethered
-from infrastructure.local.runtime import LambdaRuntime
 from infrastructure.local.state import Counters
 
 PATIENCE_S = 30.0
@@ -128,7 +128,7 @@ def _parent(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     source = f"""
         import time
         from pathlib import Path
-        from infrastructure.local.runtime import LambdaRuntime
+        from infrastructure.local.function.runtime import LambdaRuntime
         from infrastructure.local.state import Counters
         folder = Path({str(folder)!r})
         runtime = LambdaRuntime(folder, "app.handler", {{}}, 5.0, folder / "log", Counters())

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from infrastructure.local.clock import SystemClock
-from infrastructure.local.failure import DestinationError
-from infrastructure.local.invocation import NotInvokedError, Outcome, Result
-from infrastructure.local.lane import Batching, lane_of
-from infrastructure.local.progress import Progress
-from infrastructure.local.retry import Backoff, Discard, Rules
-from infrastructure.local.shard import ShardPlan, ShardPoller
+from infrastructure.local.function.invocation import NotInvokedError, Outcome, Result
+from infrastructure.local.mapping.clock import SystemClock
+from infrastructure.local.mapping.failure import DestinationError
+from infrastructure.local.mapping.lane import Batching, lane_of
+from infrastructure.local.mapping.progress import Progress
+from infrastructure.local.mapping.retry import Backoff, Discard, Rules
+from infrastructure.local.mapping.shard import ShardPlan, ShardPoller
+from infrastructure.local.mapping.stream import Origin, Record, StreamUnavailableError
 from infrastructure.local.state import Counters
-from infrastructure.local.stream import Origin, Record, StreamUnavailableError
 
 ORIGIN = Origin("arn:aws:kinesis:us-east-1:000000000000:stream/s", "us-east-1", "arn:aws:iam::0:role/r")
 QUICK = Backoff(0.01, 0.05)
@@ -199,7 +199,7 @@ def test_an_engine_that_goes_away_is_waited_for_and_logged_once(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However long it is gone, there is one line for that and one for its return, and no record is missed."""
-    caplog.set_level(logging.INFO, "infrastructure.local.shard")
+    caplog.set_level(logging.INFO, "infrastructure.local.mapping.shard")
     function = Recorder()
     bench.shard.gone = True
     poller = bench.start(function)

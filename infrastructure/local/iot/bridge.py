@@ -16,16 +16,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from infrastructure.local import topic_rule
-from infrastructure.local.broker import MAX_UNACKED
-from infrastructure.local.certificates import BrokerFiles
-from infrastructure.local.delivery import MAX_BYTES, MAX_RECORDS, Delivery, Entry, Stopped
 from infrastructure.local.engine import Clients
-from infrastructure.local.policy import BrokerPolicy
-from infrastructure.local.principals import Principals
-from infrastructure.local.rule import Publication
+from infrastructure.local.iot import topic_rule
+from infrastructure.local.iot.broker import MAX_UNACKED
+from infrastructure.local.iot.certificates import BrokerFiles
+from infrastructure.local.iot.delivery import MAX_BYTES, MAX_RECORDS, Delivery, Entry, Stopped
+from infrastructure.local.iot.policy import BrokerPolicy
+from infrastructure.local.iot.principals import Principals
+from infrastructure.local.iot.rule import Publication
+from infrastructure.local.iot.topic_rule import TopicRule
 from infrastructure.local.state import Counters
-from infrastructure.local.topic_rule import TopicRule
 from infrastructure.local.worker import Worker
 
 log = logging.getLogger(__name__)

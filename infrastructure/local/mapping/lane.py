@@ -13,9 +13,18 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from infrastructure.local.invocation import Result
-from infrastructure.local.retry import Backoff, Batch, Condition, Decision, Discard, Rules, decide, outdated
-from infrastructure.local.stream import Record
+from infrastructure.local.function.invocation import Result
+from infrastructure.local.mapping.retry import (
+    Backoff,
+    Batch,
+    Condition,
+    Decision,
+    Discard,
+    Rules,
+    decide,
+    outdated,
+)
+from infrastructure.local.mapping.stream import Record
 
 PAYLOAD_LIMIT = 6 * 1024 * 1024 - len('{"Records": []}')
 """Bytes of records in one event (Lambda quotas: 6 MB for a synchronous invocation)."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infrastructure.local import readers_control, readers_data
+from infrastructure.local.deployment import readers_control, readers_data
+from infrastructure.local.deployment.intrinsics import TemplateError
+from infrastructure.local.deployment.readers_data import Found
 from infrastructure.local.engine import Clients
-from infrastructure.local.intrinsics import TemplateError
-from infrastructure.local.readers_data import Found
 
 Reader = Callable[[Clients, str], Found]
 
@@ -79,7 +79,7 @@ class Inventory:
         reader = READERS.get(kind)
         if reader is None:
             raise TemplateError(
-                f"{logical_id}: no reader for {kind}; add one to infrastructure/local/inventory.py"
+                f"{logical_id}: no reader for {kind}; add one to infrastructure/local/deployment/inventory.py"
             )
         try:
             return reader(self._clients, self.physical_id(logical_id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from infrastructure.local.stream import Record
+from infrastructure.local.mapping.stream import Record
 
 
 class Progress:

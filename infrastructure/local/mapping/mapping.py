@@ -12,15 +12,21 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from infrastructure.local.clock import Clock, SystemClock
-from infrastructure.local.failure import FailureBucket
-from infrastructure.local.invocation import Counting, Function
-from infrastructure.local.lane import Batching
-from infrastructure.local.mapping_settings import MappingError, MappingSettings
-from infrastructure.local.progress import Progress
-from infrastructure.local.retry import UNLIMITED, Backoff, Rules
-from infrastructure.local.shard import ShardPlan, ShardPoller
-from infrastructure.local.stream import KinesisShard, Origin, Stream, StreamFacts, StreamUnavailableError
+from infrastructure.local.function.invocation import Counting, Function
+from infrastructure.local.mapping.clock import Clock, SystemClock
+from infrastructure.local.mapping.failure import FailureBucket
+from infrastructure.local.mapping.lane import Batching
+from infrastructure.local.mapping.progress import Progress
+from infrastructure.local.mapping.retry import UNLIMITED, Backoff, Rules
+from infrastructure.local.mapping.settings import MappingError, MappingSettings
+from infrastructure.local.mapping.shard import ShardPlan, ShardPoller
+from infrastructure.local.mapping.stream import (
+    KinesisShard,
+    Origin,
+    Stream,
+    StreamFacts,
+    StreamUnavailableError,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient

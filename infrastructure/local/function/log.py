@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from infrastructure.local.invocation import Counting
+from infrastructure.local.function.invocation import Counting
 
 LOG_LIMIT = 10 * 1024 * 1024
 LINE_LIMIT = 256 * 1024

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infrastructure.local.retry import Discard
-from infrastructure.local.stream import Origin, event
+from infrastructure.local.mapping.retry import Discard
+from infrastructure.local.mapping.stream import Origin, event
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -6,9 +6,9 @@ import base64
 import json
 from typing import Any
 
+from infrastructure.local.deployment.readers_data import Found, present
+from infrastructure.local.deployment.template import ARTIFACTS
 from infrastructure.local.engine import Clients
-from infrastructure.local.readers_data import Found, present
-from infrastructure.local.template import ARTIFACTS
 
 
 def topic_rule(clients: Clients, name: str) -> Found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from infrastructure.local.differences import DifferencesError
+from infrastructure.local.deployment.differences import DifferencesError
 from infrastructure.local.engine import Clients
 
 Completion = Callable[[Clients, str, Any], object]

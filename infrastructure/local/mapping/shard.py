@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from infrastructure.local.clock import Clock
-from infrastructure.local.failure import DestinationError
-from infrastructure.local.invocation import Counting, Function, NotInvokedError
-from infrastructure.local.lane import Batching, Lane, Send, Wait, lane_of
-from infrastructure.local.progress import Progress
-from infrastructure.local.retry import Backoff, Batch, Discard, Rules
-from infrastructure.local.stream import (
+from infrastructure.local.function.invocation import Counting, Function, NotInvokedError
+from infrastructure.local.mapping.clock import Clock
+from infrastructure.local.mapping.failure import DestinationError
+from infrastructure.local.mapping.lane import Batching, Lane, Send, Wait, lane_of
+from infrastructure.local.mapping.progress import Progress
+from infrastructure.local.mapping.retry import Backoff, Batch, Discard, Rules
+from infrastructure.local.mapping.stream import (
     Origin,
     Record,
     ShardSource,

@@ -11,15 +11,15 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infrastructure.local import differences, template
-from infrastructure.local.comparison import Difference, compare
-from infrastructure.local.completion import complete
-from infrastructure.local.differences import Reviewed
+from infrastructure.local.deployment import differences, template
+from infrastructure.local.deployment.comparison import Difference, compare
+from infrastructure.local.deployment.completion import complete
+from infrastructure.local.deployment.differences import Reviewed
+from infrastructure.local.deployment.intrinsics import Resolver, parameter_values
+from infrastructure.local.deployment.inventory import Inventory, Missing
 from infrastructure.local.engine import ACCOUNT, Clients
-from infrastructure.local.intrinsics import Resolver, parameter_values
-from infrastructure.local.inventory import Inventory, Missing
 
-TEMPLATE = Path(__file__).parents[1] / "template.yaml"
+TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 DEFAULTS = {"Stage": "local", "AllowDirect": "true"}
 """Parameters that differ from a deployment to AWS: the simulator may write into the stream itself."""
 MAPPING = "AWS::Lambda::EventSourceMapping"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from infrastructure.local.invocation import Result
-from infrastructure.local.stream import Record
+from infrastructure.local.function.invocation import Result
+from infrastructure.local.mapping.stream import Record
 
 UNLIMITED = -1
 

@@ -16,7 +16,7 @@ from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 from yaml import YAMLError
 
-from infrastructure.local.intrinsics import TemplateError
+from infrastructure.local.deployment.intrinsics import TemplateError
 from infrastructure.local.state import REGION
 
 FUNCTION = "AWS::Serverless::Function"

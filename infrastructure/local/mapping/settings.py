@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infrastructure.local.retry import UNLIMITED
+from infrastructure.local.mapping.retry import UNLIMITED
 
 ROLE_ARN = "arn:aws:iam::000000000000:role/local"
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infrastructure.local.rule import Publication
+from infrastructure.local.iot.rule import Publication
+from infrastructure.local.iot.topic_rule import TopicRule
 from infrastructure.local.state import Counters
-from infrastructure.local.topic_rule import TopicRule
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from infrastructure.local.rule import RuleError, Statement, Substitution
+from infrastructure.local.iot.rule import RuleError, Statement, Substitution
 
 if TYPE_CHECKING:
     from mypy_boto3_iot import IoTClient

@@ -14,11 +14,11 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
-from infrastructure.local.function_log import LogFile, LogWriter
-from infrastructure.local.invocation import Counting, NotInvokedError, Outcome, Result
-from infrastructure.local.layer import LayerError, build_layer
-from infrastructure.local.runtime_api import Invocation
-from infrastructure.local.sandbox import FunctionCode, Sandbox
+from infrastructure.local.function.invocation import Counting, NotInvokedError, Outcome, Result
+from infrastructure.local.function.layer import LayerError, build_layer
+from infrastructure.local.function.log import LogFile, LogWriter
+from infrastructure.local.function.runtime_api import Invocation
+from infrastructure.local.function.sandbox import FunctionCode, Sandbox
 
 __all__ = ["LambdaRuntime", "NotInvokedError", "Outcome", "Result", "RuntimeSetupError"]
 

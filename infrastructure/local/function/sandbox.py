@@ -15,10 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from infrastructure.local.function_log import LINE_LIMIT, LogWriter, count_metrics
-from infrastructure.local.invocation import Counting, NotInvokedError, Outcome, Result
+from infrastructure.local.function.invocation import Counting, NotInvokedError, Outcome, Result
+from infrastructure.local.function.log import LINE_LIMIT, LogWriter, count_metrics
+from infrastructure.local.function.runtime_api import Answered, Failed, Invocation, Message, RuntimeApi, Taken
 from infrastructure.local.process import tethered
-from infrastructure.local.runtime_api import Answered, Failed, Invocation, Message, RuntimeApi, Taken
 
 INIT_LIMIT_S = 10.0
 """Time for the imports (Lambda developer guide, lambda-runtime-environment, "Init phase")."""

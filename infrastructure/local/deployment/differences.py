@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infrastructure.local.comparison import Difference
+from infrastructure.local.deployment.comparison import Difference
 
 REVIEWED = Path(__file__).with_name("differences.toml")
 CLASSES = ("dropped", "applied", "modelled")

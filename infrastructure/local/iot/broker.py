@@ -15,8 +15,8 @@ from infrastructure.local.process import Child
 from infrastructure.local.state import StateFolder
 
 if TYPE_CHECKING:
-    from infrastructure.local.certificates import BrokerFiles
-    from infrastructure.local.policy import BrokerPolicy
+    from infrastructure.local.iot.certificates import BrokerFiles
+    from infrastructure.local.iot.policy import BrokerPolicy
 
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 """Not on every user's PATH."""

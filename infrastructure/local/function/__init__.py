@@ -1,0 +1,1 @@
+"""The Lambda runtime: the built package under the real runtime client."""

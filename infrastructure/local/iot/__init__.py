@@ -1,0 +1,1 @@
+"""AWS IoT Core on this machine: broker, policy, topic rule and its actions."""

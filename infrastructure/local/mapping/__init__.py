@@ -1,0 +1,1 @@
+"""The Kinesis event source mapping, as AWS documents it."""
