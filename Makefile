@@ -59,6 +59,8 @@ bench: $(VENV)/.dev ## speed and memory, as ratios against a named peer in the s
 	@$(BIN)/python -m tests.benchmarks
 
 clean: ## forget what was built; the local cloud must be down
+	@if $(BIN)/local-cloud status >/dev/null 2>&1; then \
+		echo "the local cloud is up; end it first: $(BIN)/local-cloud down"; exit 1; fi
 	@rm -rf build $(VENV) .venv-sam .mypy_cache .ruff_cache .pytest_cache
 
 include infrastructure/deploy.mk

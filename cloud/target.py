@@ -90,7 +90,8 @@ class Target:
     def session(self) -> boto3.Session:
         """A boto3 session; the local cloud's holds its own credentials and no profile of the user."""
         if self.connection is None:
-            return boto3.Session()
+            # boto3 itself reads only AWS_DEFAULT_REGION; the CLI's newer AWS_REGION counts as well.
+            return boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
         bare = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
         return boto3.Session(
             botocore_session=bare,

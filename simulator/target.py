@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -79,7 +80,9 @@ class Target:
         """A boto3 client; the local cloud's uses its own credentials and no profile of the user."""
         with self.failures():
             if self.connection is None:
-                return cast(Any, boto3.Session()).client(service, config=_CLIENT)
+                return cast(Any, boto3.Session(region_name=os.environ.get("AWS_REGION") or None)).client(
+                    service, config=_CLIENT
+                )
             bare = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
             session = boto3.Session(
                 botocore_session=bare,

@@ -34,7 +34,7 @@ die() { # [exit code] message
 say() { echo "install.sh: $*"; }
 
 options() {
-    action=install from='' config='' certs='' extra='' start=yes root=''
+    action=install from='' config='' certs='' extra='' start=yes root='' replaced=no
     while [ $# -gt 0 ]; do
         case $1 in
             --from | --config | --certs | --root)
@@ -203,7 +203,11 @@ make_folders() {
 put_config() {
     target=$etc/agent.toml
     if [ -n "$config" ]; then
-        if [ -f "$target" ] && ! cmp -s "$config" "$target"; then cp -p "$target" "$target.old"; fi
+        if [ -f "$target" ] && ! cmp -s "$config" "$target"; then
+            # The sample is nothing to go back to.
+            cmp -s "$here/agent.toml" "$target" || replaced=yes
+            cp -p "$target" "$target.old"
+        fi
         place 644 "$config" "$target"
     elif [ ! -f "$target" ]; then
         place 644 "$here/agent.toml" "$target"
@@ -286,6 +290,11 @@ install_agent() {
         not_enrolled
     else
         cat "$work/check" >&2
+        if [ "$replaced" = yes ]; then
+            mv "$etc/agent.toml" "$etc/agent.toml.refused"
+            mv "$etc/agent.toml.old" "$etc/agent.toml"
+            die 78 "the config before it is back; this one lies in $etc/agent.toml.refused: mend it and run this again"
+        fi
         die 78 "installed, not started: mend what is named above, then run this again"
     fi
 }

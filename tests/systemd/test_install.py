@@ -126,6 +126,21 @@ def test_a_bad_config_is_named_and_keeps_the_agent_from_starting(
     assert done.stderr.splitlines()[-1].startswith("install.sh: installed, not started")
 
 
+def test_a_bad_config_does_not_take_the_place_of_a_good_one(
+    root: Path, enrolled: Path, wheel: Path, tmp_path: Path
+) -> None:
+    good = enrolled / "agent.toml"
+    assert install("--root", root, "--from", wheel, "--config", good, "--certs", enrolled).returncode == 0
+    bad = tmp_path / "agent.toml"
+    bad.write_text(good.read_text() + "\n[spool]\nmax_mb = 5\n")
+    done = install("--root", root, "--from", wheel, "--config", bad)
+
+    assert done.returncode == 78
+    assert (root / CONFIG).read_bytes() == good.read_bytes()
+    assert (root / CONFIG).with_name("agent.toml.refused").read_bytes() == bad.read_bytes()
+    assert "agent.toml.refused" in done.stderr.splitlines()[-1]
+
+
 def test_uninstall_keeps_what_cannot_be_had_again_and_purge_does_not(root: Path) -> None:
     (root / KEY).write_text("key")
     (root / SPOOL).write_text("readings")
