@@ -23,8 +23,8 @@ BARS = "▁▂▃▄▅▆▇█"
 LOST = "×"
 """In a sparkline: measured, and nothing came back."""
 _PIPE_WIDTH = 200
-_WRAPPED = 10
-"""Width down to which a wrapping column may shrink."""
+_WRAPPED = 24
+"""Width down to which a wrapping column keeps its text in one line, before other columns are left out."""
 _GAP = 2
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 

@@ -88,7 +88,7 @@ def test_a_wide_table_shows_every_column_whole() -> None:
 
 
 def test_a_narrow_table_leaves_out_the_spare_columns_and_says_which_and_cuts_no_figure() -> None:
-    assert "too narrow for: more" in drawn(38)
+    assert "too narrow for: more" in drawn(46)
     narrow = drawn(24)
     assert "100.0" in narrow
     assert narrow.count("a") >= 20
