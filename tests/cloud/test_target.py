@@ -124,6 +124,16 @@ def test_missing_credentials_are_one_line(monkeypatch: pytest.MonkeyPatch, tmp_p
         Target("any").outputs()
 
 
+def test_the_region_may_come_from_either_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3 alone reads only AWS_DEFAULT_REGION, while our own message says AWS_REGION."""
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    monkeypatch.setenv("AWS_REGION", "af-south-1")
+    assert Target("any").session().region_name == "af-south-1"
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert Target("any").session().region_name == "eu-west-1"
+
+
 def test_a_missing_region_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)

@@ -8,7 +8,7 @@ import signal
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 
 from infrastructure.local.function.runtime import LambdaRuntime, NotInvokedError, Outcome, RuntimeSetupError
 from infrastructure.local.state import Counters
+from tests.infrastructure.parts import eventually, gone
 
 PATIENCE_S = 30.0
 HANDLER = """
@@ -97,21 +98,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         runtime.stop()
 
 
-def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not reached():
-        assert time.monotonic() < deadline, "not reached"
-        time.sleep(0.01)
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended, reaped or not."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
 def test_the_handler_gets_the_event_and_its_answer_comes_back(bench: Bench) -> None:
     """A process is started once and kept: later invocations find its memory."""
     runtime = bench.runtime()
@@ -180,7 +166,7 @@ def test_an_idle_process_that_was_killed_is_replaced_unnoticed(bench: Bench) -> 
     runtime = bench.runtime()
     pid = runtime.invoke({}).payload["pid"]
     os.kill(pid, signal.SIGKILL)
-    until(lambda: gone(pid))
+    eventually(lambda: gone(pid))
     result = runtime.invoke({})
     assert (result.outcome, result.payload["calls"]) == (Outcome.SUCCESS, 1)
 
@@ -191,7 +177,7 @@ def test_what_a_function_started_ends_with_it(bench: Bench) -> None:
     orphan = runtime.invoke({"do": "fork"}).payload
     assert psutil.pid_exists(orphan)
     runtime.stop()
-    until(lambda: gone(orphan))
+    eventually(lambda: gone(orphan))
 
 
 @pytest.mark.parametrize(
@@ -258,7 +244,7 @@ def test_workers_run_at_the_same_time(bench: Bench) -> None:
     threads = [threading.Thread(target=lambda: results.append(runtime.invoke({}))) for _ in range(3)]
     for thread in threads:
         thread.start()
-    until(lambda: len(list(bench.code.glob("in-*"))) == 2)
+    eventually(lambda: len(list(bench.code.glob("in-*"))) == 2)
     gate.touch()
     for thread in threads:
         thread.join(PATIENCE_S)
@@ -283,8 +269,8 @@ def test_a_stop_ends_an_invocation_under_way(bench: Bench) -> None:
     results: list[Any] = []
     thread = threading.Thread(target=lambda: results.append(runtime.invoke({"do": "sleep", "seconds": 600})))
     thread.start()
-    until(lambda: runtime._idle.empty())
-    until(lambda: bench.log.exists() and b"loaded" in bench.log.read_bytes())
+    eventually(lambda: runtime._idle.empty())
+    eventually(lambda: bench.log.exists() and b"loaded" in bench.log.read_bytes())
     time.sleep(0.2)
     runtime.stop()
     thread.join(PATIENCE_S)

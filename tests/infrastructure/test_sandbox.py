@@ -6,8 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from infrastructure.local.function.layer import LayerError, build_layer
 from infrastructure.local.function.runtime import LambdaRuntime
 from infrastructure.local.process import tethered
 from infrastructure.local.state import Counters
+from tests.infrastructure.parts import eventually, gone
 
 PATIENCE_S = 30.0
 HANDLER = """
@@ -53,21 +53,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     yield made
     for runtime in made.runtimes:
         runtime.stop()
-
-
-def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not reached():
-        assert time.monotonic() < deadline, "not reached"
-        time.sleep(0.01)
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended, reaped or not."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 @pytest.mark.parametrize("name", ["simulator", "infrastructure", "edge_agent", "cloud", "pytest", "rich"])
@@ -154,4 +139,4 @@ def test_a_function_dies_with_its_parent(tmp_path: Path) -> None:
         assert psutil.pid_exists(child)
         parent.kill()
         parent.wait()
-        until(lambda: gone(child))
+        eventually(lambda: gone(child))
