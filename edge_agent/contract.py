@@ -67,6 +67,10 @@ class Flag(IntFlag):
     """Taken before the first synchronisation and stamped after it, from monotonic time."""
     SIMULATED = 16
     """A simulated link, not a measured one."""
+    PATH_CHANGED = 32
+    """The route, or the hop count of the replies, is not that of the round before: compare with care."""
+    CLOCK_STEPPED = 64
+    """The wall clock was set during the round; times that span the step are of the monotonic clock."""
 
 
 class Outcome(IntEnum):
@@ -80,6 +84,8 @@ class Outcome(IntEnum):
     UNREACHABLE = 4
     NO_INTERFACE = 5
     FAILED = 6
+    OFF_PATH = 7
+    """Routing would not take the link's next hop: something else would have been measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,22 @@ def _total(name: str, unit: str = "1", null: str = "first round, or the counter 
     return Column(name, 8, unit, 1, null)
 
 
+def _rate(name: str, null: str) -> Column:
+    return Column(name, 4, "bit/s", 1e3, null)
+
+
+def _address() -> tuple[Column, ...]:
+    """An IPv6 address, or an IPv4 one mapped into it (RFC 4291 section 2.5.5.2), in two halves."""
+    return tuple(Column(f"address_{half}", 8, "1", 1, "nobody answered") for half in ("high", "low"))
+
+
+def _ascii(name: str, pieces: int) -> tuple[Column, ...]:
+    """A text of ASCII in pieces of 8 characters, big-endian, padded with NUL."""
+    return tuple(Column(f"{name}_{piece}", 8, "ascii", 1, "not told") for piece in range(1, pieces + 1))
+
+
+_NO_ONE_WAY = "a clock was not synchronised, or the clocks differ by more than the delay"
+
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -143,6 +165,8 @@ KINDS: Mapping[str, Kind] = {
                 _micros("rtt_mean_us", over="rtt_min_us"),
                 _micros("rtt_stddev_us", "fewer than 2 replies"),
                 _micros("ipdv_mean_us", "no 2 consecutive replies"),
+                _count("foreign"),
+                Column("reply_ttl", 1, "1", 1, "no reply, or not told"),
             ),
         ),
         Kind(
@@ -176,6 +200,166 @@ KINDS: Mapping[str, Kind] = {
                 _total("tx_errors"),
                 _total("rx_dropped"),
                 _total("tx_dropped"),
+                Column("signal_dbm", 1, "dBm", -1, "no Wi-Fi, or not associated"),
+                _rate("rx_bitrate_kbps", "no Wi-Fi, or not associated"),
+                _rate("tx_bitrate_kbps", "no Wi-Fi, or not associated"),
+            ),
+        ),
+        Kind(
+            "http",
+            4,
+            (
+                _count("sent"),
+                _count("answered"),
+                _count("refused"),
+                _count("timed_out"),
+                Column("status", 2, "1", 1, "no response"),
+                _micros("resolve_us", "an address was given"),
+                _micros("connect_us", "not connected"),
+                _micros("tls_us", "no TLS, or no handshake"),
+                _micros("wait_us", "no response"),
+                _micros("first_byte_us", "no response"),
+            ),
+        ),
+        Kind(
+            "dns",
+            5,
+            (
+                _count("sent"),
+                _count("answered"),
+                _count("timed_out"),
+                _count("corrupt"),
+                Column("rcode", 1, "1", 1, "no answer"),
+                _micros("lookup_min_us", "no answer"),
+                _micros("lookup_p50_us", "no answer", over="lookup_min_us"),
+                _micros("lookup_max_us", "no answer", over="lookup_min_us"),
+                _micros("lookup_mean_us", "no answer", over="lookup_min_us"),
+            ),
+        ),
+        Kind(
+            "stamp",
+            6,
+            (
+                _count("sent"),
+                _count("received"),
+                _count("late"),
+                _count("duplicate"),
+                _count("corrupt"),
+                _count("in_flight"),
+                _count("lost_out"),
+                _count("lost_back"),
+                _micros("rtt_min_us"),
+                _micros("rtt_p50_us", over="rtt_min_us"),
+                _micros("rtt_p95_us", "fewer than 20 replies", over="rtt_min_us"),
+                _micros("rtt_max_us", over="rtt_min_us"),
+                _micros("rtt_mean_us", over="rtt_min_us"),
+                _micros("rtt_stddev_us", "fewer than 2 replies"),
+                _micros("ipdv_mean_us", "no 2 consecutive replies"),
+                _micros("ipdv_out_mean_us", "no 2 consecutive replies"),
+                _micros("ipdv_back_mean_us", "no 2 consecutive replies"),
+                _micros("out_min_us", _NO_ONE_WAY),
+                _micros("out_p50_us", _NO_ONE_WAY, over="out_min_us"),
+                _micros("out_max_us", _NO_ONE_WAY, over="out_min_us"),
+                _micros("back_min_us", _NO_ONE_WAY),
+                _micros("back_p50_us", _NO_ONE_WAY, over="back_min_us"),
+                _micros("back_max_us", _NO_ONE_WAY, over="back_min_us"),
+                _micros("one_way_error_us", _NO_ONE_WAY),
+                _count("foreign"),
+                Column("reply_ttl", 1, "1", 1, "no reply, or not told"),
+            ),
+        ),
+        Kind(
+            "capacity",
+            7,
+            (
+                _count("sent"),
+                _count("received"),
+                Column("spent_bytes", 4, "B", 1, "not measured"),
+                _rate("capacity_kbps", "no estimate could be made"),
+                _rate("low_kbps", "no estimate could be made"),
+                _rate("high_kbps", "no estimate, or only a lower bound"),
+                _rate("sender_kbps", "no train was sent"),
+                Column("lower_bound", 1, "1", 1, "no estimate could be made"),
+                Column("trust", 1, "1", 1, "no estimate could be made"),
+                Column("burst_bytes", 4, "B", 1, "no token bucket was recognised"),
+                _rate("peak_kbps", "no token bucket was recognised"),
+            ),
+        ),
+        Kind(
+            "bulk",
+            8,
+            (
+                Column("spent_bytes", 4, "B", 1, "not measured"),
+                Column("duration_us", 8, "s", 1e-6, "nothing was delivered"),
+                _rate("goodput_kbps", "nothing was delivered"),
+                Column("retransmitted", 4, "1", 1, "not told by the kernel"),
+                _micros("rtt_min_us", "not told by the kernel"),
+                _micros("rtt_max_us", "not told by the kernel", over="rtt_min_us"),
+            ),
+        ),
+        Kind(
+            "load",
+            9,
+            (
+                _rate("reference_kbps", "nothing to compare the traffic with"),
+                *(
+                    column
+                    for name in ("idle", "loaded", "busy")
+                    for column in (
+                        Column(f"{name}_echoes", 4, "1", 1, "not measured"),
+                        _micros(f"{name}_p50_us", "no echo at such a load"),
+                        _micros(f"{name}_p95_us", "fewer than 20 echoes at such a load"),
+                        _rate(f"{name}_kbps", "no echo at such a load"),
+                    )
+                ),
+            ),
+        ),
+        Kind(
+            "path",
+            10,
+            (
+                Column("hop", 1, "1", 1, "not measured"),
+                Column("hops", 1, "1", 1, "the target did not answer"),
+                _count("sent"),
+                _count("answered"),
+                *_address(),
+                _micros("rtt_min_us", "no answer"),
+                Column("changed", 1, "1", 1, "no round before"),
+            ),
+        ),
+        Kind(
+            "neighbour",
+            11,
+            (
+                Column("protocol", 1, "1", 1, "nothing was heard"),
+                Column("mac", 8, "1", 1, "not told"),
+                *_address(),
+                *_ascii("port", 4),
+                *_ascii("name", 4),
+                Column("ttl_s", 2, "s", 1, "not told"),
+            ),
+        ),
+        Kind(
+            "host",
+            12,
+            (
+                Column("period_ms", 4, "s", 1e-3, "first round"),
+                Column("cpu_permille", 2, "1", 1e-3, "first round"),
+                Column("load_1min_centi", 4, "1", 1e-2, "not told"),
+                Column("memory_total_kib", 4, "B", 1024, "not told"),
+                Column("memory_available_kib", 4, "B", 1024, "not told"),
+                Column("swap_used_kib", 4, "B", 1024, "not told"),
+                Column("disk_total_kib", 8, "B", 1024, "not told"),
+                Column("disk_free_kib", 8, "B", 1024, "not told"),
+                Column("temperature_ck", 4, "K", 1e-2, "no sensor"),
+                Column("frequency_mhz", 4, "Hz", 1e6, "not told"),
+                Column("uptime_s", 4, "s", 1, "not told"),
+                Column("throttled", 4, "1", 1, "not a Raspberry Pi"),
+                Column("supply_mv", 4, "V", 1e-3, "no sensor"),
+                Column("battery_permille", 2, "1", 1e-3, "no battery"),
+                Column("mains", 1, "1", 1, "not told"),
+                Column("agent_rss_kib", 4, "B", 1024, "not told"),
+                Column("agent_cpu_permille", 2, "1", 1e-3, "first round"),
             ),
         ),
     )
@@ -242,6 +426,15 @@ class Batch:
     def last_ms(self) -> int:
         """Time of the latest reading, ms."""
         return max(reading.at_ms for reading in self.readings)
+
+
+def row(kind: str, **values: int | None) -> tuple[int | None, ...]:
+    """The values of a kind in the order of its columns, null where not given; KeyError for a wrong name."""
+    names = [column.name for column in KINDS[kind].columns]
+    unknown = values.keys() - set(names)
+    if unknown:
+        raise KeyError(f"{kind} has no columns {sorted(unknown)}")
+    return tuple(map(values.get, names))
 
 
 def not_measured(link: str, kind: str, at_ms: int, outcome: Outcome, flags: Flag = Flag.NONE) -> Reading:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_agent.contract import Link
-from edge_agent.probes.probe import Measurement, ProbeError, require_between
+from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
 from edge_agent.probes.resolve import Endpoint, Resolver
 from edge_agent.probes.socket_errors import bind_to_interface, probe_error
 
@@ -22,7 +22,7 @@ SPACING_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectSettings:
+class ConnectSettings(Cadence):
     """How a link's target is connected to."""
 
     period_s: float = 60
@@ -33,8 +33,7 @@ class ConnectSettings:
 
     def __post_init__(self) -> None:
         section = "probe.connect"
-        require_between(section, "period_s", self.period_s, 0.2, 86_400)
-        require_between(section, "timeout_s", self.timeout_s, 0.1, self.period_s)
+        self.check_cadence(section)
         require_between(section, "count", self.count, 1, 100)
         require_between(section, "port", self.port, 1, 65_535)
         if self.count * SPACING_S > self.timeout_s / 2:

@@ -13,7 +13,7 @@ from edge_agent.probes.echo_ledger import EchoRound, Ledger, Sample, Tally
 from edge_agent.probes.echo_statistics import report
 from edge_agent.probes.icmp_packet import echo_reply, echo_request, own_request
 from edge_agent.probes.icmp_socket import IcmpSocket
-from edge_agent.probes.probe import Measurement, ProbeError, require_between
+from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
 from edge_agent.probes.resolve import Endpoint, Resolver
 from edge_agent.probes.socket_errors import interface_index
 
@@ -31,7 +31,7 @@ DRAIN_EVERY = 32
 
 
 @dataclass(frozen=True, slots=True)
-class EchoSettings:
+class EchoSettings(Cadence):
     """How a link is echoed; each request waits 0.9 x timeout_s - (count - 1) x spacing_ms for its reply."""
 
     period_s: float = 10
@@ -44,8 +44,7 @@ class EchoSettings:
 
     def __post_init__(self) -> None:
         section = "probe.echo"
-        require_between(section, "period_s", self.period_s, 0.2, 86_400)
-        require_between(section, "timeout_s", self.timeout_s, 0.1, self.period_s)
+        self.check_cadence(section)
         require_between(section, "count", self.count, 1, 100)
         require_between(section, "spacing_ms", self.spacing_ms, 1, 10_000)
         require_between(section, "size", self.size, 18, 1452)

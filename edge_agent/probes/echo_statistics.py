@@ -66,5 +66,5 @@ def report(echo_round: EchoRound, now_ns: int) -> Measurement:
     tally = echo_round.tally
     counts = (len(trips), received, tally.late + late, tally.duplicate, tally.corrupt, in_flight)
     tally.late = tally.duplicate = tally.corrupt = 0
-    values = (*(min(count, _LARGEST_COUNT) for count in counts), *statistics(trips))
+    values = (*(min(count, _LARGEST_COUNT) for count in counts), *statistics(trips), 0, None)
     return Measurement("echo", values, flags if received else Flag.NONE)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_agent.contract import Link, Outcome
-from edge_agent.probes.probe import Measurement, ProbeError, require_between
+from edge_agent.probes.probe import Cadence, Measurement, ProbeError
 from edge_agent.probes.socket_errors import interface_index
 
 _UNKNOWN_MBPS = (0, 0xFFFF, 0xFFFFFFFF)
@@ -17,15 +17,14 @@ _FULL_DUPLEX = {2: True, 1: False}
 
 
 @dataclass(frozen=True, slots=True)
-class InterfaceSettings:
+class InterfaceSettings(Cadence):
     """How often an interface is read."""
 
     period_s: float = 10
     timeout_s: float = 2
 
     def __post_init__(self) -> None:
-        require_between("probe.interface", "period_s", self.period_s, 0.2, 86_400)
-        require_between("probe.interface", "timeout_s", self.timeout_s, 0.1, self.period_s)
+        self.check_cadence("probe.interface")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ class InterfaceProbe:
         self._before[link.id] = at, state
         duplex = None if state.full_duplex is None else int(state.full_duplex)
         shape = (int(state.up), state.speed_kbps, duplex, state.mtu)
-        return Measurement("interface", (*shape, *differences(before, state, at - earlier)))
+        return Measurement("interface", (*shape, *differences(before, state, at - earlier), None, None, None))
 
     def close(self) -> None:
         """Nothing is held between rounds."""

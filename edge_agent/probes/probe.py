@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from edge_agent.contract import Flag, Link, Outcome
+from edge_agent.contract import Flag, Outcome
+
+if TYPE_CHECKING:
+    from edge_agent.probes.binding import ProbedLink
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +36,36 @@ class Probe(Protocol):
     kind: str
     """The kind of its measurements; a round that could not measure is recorded under it."""
 
-    async def __call__(self, link: Link) -> Measurement:
-        """One round; may be cancelled at any time, which must leave nothing behind."""
+    async def __call__(self, link: ProbedLink) -> Measurement | Sequence[Measurement]:
+        """One round; may be cancelled at any time, which must leave nothing behind.
+
+        A round gives one measurement, or several of one kind (the hops of a path), of which there is at
+        least one.
+        """
         ...
 
     def close(self) -> None:
         """Release what the probe holds, before its event loop ends; it may be called twice."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """When the rounds of a probe run; the base of every probe's settings, which set their own defaults."""
+
+    period_s: float = 10
+    timeout_s: float = 5
+    """Of a whole round."""
+    jitter: float = 0.05
+    """The part of its period by which a round may be moved, at random: no two probes beat as one."""
+    adaptive: bool = False
+    """Probe faster while the link changes and slower while it is quiet, at the same cost on the whole."""
+
+    def check_cadence(self, section: str) -> None:
+        """Raise ValueError, naming the setting, for a value out of range."""
+        require_between(section, "period_s", self.period_s, 0.2, 2_592_000)
+        require_between(section, "timeout_s", self.timeout_s, 0.1, self.period_s)
+        require_between(section, "jitter", self.jitter, 0, 0.5)
 
 
 def require_between(section: str, name: str, value: float, low: float, high: float) -> None:

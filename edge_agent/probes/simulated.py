@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.contract import Flag, Link
 from edge_agent.probes.echo_statistics import statistics
-from edge_agent.probes.probe import Measurement, require_between
+from edge_agent.probes.probe import Cadence, Measurement, require_between
 
 ECHOES = 5
 _DAY_MS = 86_400_000
@@ -20,7 +20,7 @@ _FULL = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
-class SimulatedSettings:
+class SimulatedSettings(Cadence):
     """How often simulated links are read, and which of all simulated worlds they are in."""
 
     period_s: float = 10
@@ -28,8 +28,7 @@ class SimulatedSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_between("probe.simulated", "period_s", self.period_s, 0.2, 86_400)
-        require_between("probe.simulated", "timeout_s", self.timeout_s, 0.1, self.period_s)
+        self.check_cadence("probe.simulated")
         require_between("probe.simulated", "seed", self.seed, 0, (1 << 63) - 1)
 
 
@@ -103,7 +102,7 @@ class LinkModel:
     def values(self, at_ms: int, count: int = ECHOES) -> tuple[int | None, ...]:
         """The columns of an echo reading of this time."""
         trips = self.trips_ns(at_ms, count)
-        return (count, count - trips.count(None), 0, 0, 0, 0, *statistics(trips))
+        return (count, count - trips.count(None), 0, 0, 0, 0, *statistics(trips), 0, None)
 
     def _draw(self, what: str, when: int, block: int = 0) -> Sequence[float]:
         """Sixteen uniform numbers in [0, 1) that belong to this purpose and time alone."""
