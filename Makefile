@@ -1,7 +1,7 @@
 # Linkpulse. `make help` lists what there is; each target sets up what it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test check format bench truth clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -57,6 +57,29 @@ check: $(VENV)/.dev template-check ## format, lint, strict types, architecture, 
 
 bench: $(VENV)/.dev ## speed and memory, as ratios against a named peer in the same run
 	@$(BIN)/python -m tests.benchmarks
+
+# Debian's name of each tool that the truth lab runs beside the probes.
+.PHONY: truth-tools
+truth-tools:
+	@PATH="$$PATH:/usr/sbin:/sbin"; missing=""; \
+	for pair in ip:iproute2 ping:iputils-ping fping:fping taskset:util-linux; do \
+		command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing$$missing"; \
+		{ apt-get install -y -qq --no-install-recommends $$missing \
+			|| { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; }; } \
+			>build-truth.log 2>&1 && rm -f build-truth.log \
+			|| { echo "these could not be installed:$$missing; see build-truth.log"; exit 1; }; \
+	else echo "some tools are missing; install them with: sudo apt-get install$$missing"; exit 1; fi
+
+truth: $(VENV)/.dev truth-tools ## every probe beside a wire of known truth; ONLY="echo loss", PICTURE=1
+	@[ "$$(id -u)" = 0 ] || { echo "the truth lab makes network namespaces: run as root: sudo make truth"; exit 1; }
+	@$(BIN)/python -m tests.truth $(ONLY) $(if $(PICTURE),--picture)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## coverage-guided fuzzing of every parser; SECONDS=3600 for longer
+	@$(BIN)/python -m tests.fuzz $(SECONDS_ARGUMENT)
 
 clean: ## forget what was built; the local cloud must be down
 	@if $(BIN)/local-cloud status >/dev/null 2>&1; then \

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, Literal
 
-from cloud.audit_wire import COLUMNS
+from cloud.audit_kinds import COLUMNS
 
 Verdict = Literal["missing", "doubled", "altered", "unexpected"]
 VERDICTS: Final[tuple[Verdict, ...]] = ("missing", "doubled", "altered", "unexpected")

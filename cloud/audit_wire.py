@@ -12,52 +12,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from cloud.audit_kinds import COLUMNS, KINDS
+
 T = TypeVar("T")
 
 MAX_BODY = 65_536
-OUTCOMES = ("measured", "overrun", "denied", "unresolved", "unreachable", "no_interface", "failed")
-FLAGS = ("kernel_sent", "kernel_received", "clock_synced", "restamped", "simulated")
-
-_ECHO = """sent:2 received:2 late:2 duplicate:2 corrupt:2 in_flight:2 rtt_min_us:4 rtt_p50_us:4+rtt_min_us
-    rtt_p95_us:4+rtt_min_us rtt_max_us:4+rtt_min_us rtt_mean_us:4+rtt_min_us rtt_stddev_us:4 ipdv_mean_us:4"""
-_CONNECT = """sent:2 connected:2 refused:2 timed_out:2 connect_min_us:4 connect_p50_us:4+connect_min_us
-    connect_max_us:4+connect_min_us connect_mean_us:4+connect_min_us"""
-_INTERFACE = """up:1 speed_kbps:4 full_duplex:1 mtu:4 period_ms:4 rx_bytes:8 tx_bytes:8 rx_packets:8
-    tx_packets:8 rx_errors:8 tx_errors:8 rx_dropped:8 tx_dropped:8"""
+OUTCOMES = (
+    "measured",
+    "overrun",
+    "denied",
+    "unresolved",
+    "unreachable",
+    "no_interface",
+    "failed",
+    "off_path",
+)
+FLAGS = (
+    "kernel_sent",
+    "kernel_received",
+    "clock_synced",
+    "restamped",
+    "simulated",
+    "path_changed",
+    "clock_stepped",
+)
 
 
 class WireError(ValueError):
     """The bytes of an item cannot be read; the message says what does not fit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A column as it lies in the body: its bytes, and the position of the column it is a difference to."""
-
-    name: str
-    width: int
-    over: int | None
-
-
-def _fields(description: str) -> tuple[Field, ...]:
-    positions: dict[str, int] = {}
-    fields: list[Field] = []
-    for position, entry in enumerate(description.split()):
-        name, _, rest = entry.partition(":")
-        width, _, over = rest.partition("+")
-        positions[name] = position
-        fields.append(Field(name, int(width), positions[over] if over else None))
-    return tuple(fields)
-
-
-KINDS: Mapping[int, tuple[str, tuple[Field, ...]]] = {
-    1: ("echo", _fields(_ECHO)),
-    2: ("connect", _fields(_CONNECT)),
-    3: ("interface", _fields(_INTERFACE)),
-}
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    name: tuple(field.name for field in fields) for name, fields in KINDS.values()
-}
 
 
 @dataclass(frozen=True, slots=True)

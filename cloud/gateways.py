@@ -13,7 +13,10 @@ from cloud.display import Column
 from cloud.latest import Latest
 from cloud.quarantine import notice
 from cloud.queries import Enrolment
+from cloud.ranking import OF_GATEWAY
 from cloud.target import Target, add_options, from_arguments
+from edge_agent.contract import Outcome, Reading, describe_reading
+from edge_agent.contract.texts import throttles_of
 
 _COLUMNS = (
     Column("gateway", wraps=True),
@@ -22,6 +25,7 @@ _COLUMNS = (
     Column("last seen"),
     Column("age", right=True),
     Column("links", right=True),
+    Column("health", wraps=True, spare=1),
     Column("readings in epoch", right=True, spare=2),
     Column("epoch", spare=5),
     Column("way in", spare=1),
@@ -41,7 +45,14 @@ class GatewayRow:
     @property
     def links(self) -> int:
         """Links that it has ever measured."""
-        return len({series.reading.link for series in self.state.series}) if self.state else 0
+        series = self.state.series if self.state else ()
+        return len({each.reading.link for each in series if each.reading.kind not in OF_GATEWAY})
+
+    @property
+    def host(self) -> Reading | None:
+        """Its latest reading of itself."""
+        series = self.state.series if self.state else ()
+        return next((each.reading for each in series if each.reading.kind == "host"), None)
 
     @property
     def site(self) -> str:
@@ -105,17 +116,31 @@ def _cells(row: GatewayRow, now_ms: int) -> tuple[str, ...]:
         display.NOTHING if added is None else display.utc(added),
     )
     if row.state is None:
-        heard: tuple[str, ...] = (display.NOTHING,) * 6
+        heard: tuple[str, ...] = (display.NOTHING,) * 7
     else:
         heard = (
             display.utc(row.state.rx_ms),
             display.age(now_ms - row.state.rx_ms),
             str(row.links),
+            _health(row.host),
             f"{row.state.readings:,}",
             f"{row.state.newest.epoch:016x}"[:8],
             "direct" if row.state.direct else "MQTT",
         )
     return *head, *heard, str(row.quarantined)
+
+
+def _health(host: Reading | None) -> str:
+    """How hot and how busy a gateway is, and what holds it back."""
+    if host is None or host.outcome is not Outcome.MEASURED:
+        return display.NOTHING
+    cpu, heat = host["cpu_permille"], host["temperature_ck"]
+    parts = [
+        "" if cpu is None else f"CPU {cpu / 10:.0f} %",
+        "" if heat is None else f"{heat / 100 - 273.15:.0f} °C",
+        *throttles_of(host),
+    ]
+    return ", ".join(filter(None, parts)) or display.NOTHING
 
 
 def describe(row: GatewayRow) -> dict[str, Any]:
@@ -130,5 +155,6 @@ def describe(row: GatewayRow) -> dict[str, Any]:
         "readings_in_epoch": state.readings if state else None,
         "epoch": f"{state.newest.epoch:016x}" if state else None,
         "direct": state.direct if state else None,
+        "host": describe_reading(row.host) if row.host else None,
         "quarantined_today": row.quarantined,
     }

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from edge_agent.contract import Outcome, Reading
+
+_ANSWERS: Mapping[str, tuple[str, ...]] = {
+    "echo": ("received", "late"),
+    "stamp": ("received", "late"),
+    "connect": ("connected", "refused"),
+    "http": ("answered", "refused"),
+    "dns": ("answered",),
+}
+"""By kind, the columns that count what came back for what was sent."""
+_TIMES: Mapping[str, str] = {
+    "echo": "rtt_{}_us",
+    "stamp": "rtt_{}_us",
+    "connect": "connect_{}_us",
+    "http": "first_byte_us",
+    "dns": "lookup_{}_us",
+}
+"""By kind, the columns of its time."""
+_WAITING = ("echo", "stamp")
+"""Kinds that tell what is still in flight, and a 95th percentile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +46,12 @@ def tally(reading: Reading) -> Tally | None:
     An echo still in flight is neither received nor lost, and a late reply is a reply. A refused
     connection is an answer: the path works, the service does not.
     """
-    if reading.outcome is not Outcome.MEASURED:
+    names = _ANSWERS.get(reading.kind)
+    if reading.outcome is not Outcome.MEASURED or names is None:
         return None
-    if reading.kind == "echo":
-        received = reading["received"]
-        answered = None if received is None else received + (reading["late"] or 0)
-        return _tally(reading["sent"], reading["in_flight"], answered)
-    if reading.kind == "connect":
-        answered = None if reading["connected"] is None else reading["connected"] + (reading["refused"] or 0)
-        return _tally(reading["sent"], 0, answered)
-    return None
+    answers = [reading[name] for name in names]
+    answered = None if answers[0] is None else sum(each or 0 for each in answers)
+    return _tally(reading["sent"], reading["in_flight"] if reading.kind in _WAITING else 0, answered)
 
 
 def _tally(sent: int | None, in_flight: int | None, answered: int | None) -> Tally | None:
@@ -62,6 +77,20 @@ def is_down(reading: Reading) -> bool | None:
 
 
 def p50_us(reading: Reading) -> int | None:
-    """Median round-trip or connect time, µs; None when there was no answer or no such measurement."""
-    name = {"echo": "rtt_p50_us", "connect": "connect_p50_us"}.get(reading.kind)
-    return reading[name] if name else None
+    """Median round-trip, connect, look-up or first-byte time, µs; None when nothing answered."""
+    return _time(reading, "p50")
+
+
+def p95_us(reading: Reading) -> int | None:
+    """95th percentile of the round-trip time, µs; None under 20 replies and for kinds without one."""
+    return reading["rtt_p95_us"] if reading.kind in _WAITING else None
+
+
+def max_us(reading: Reading) -> int | None:
+    """Longest of the times that p50_us is the median of, µs."""
+    return _time(reading, "max")
+
+
+def _time(reading: Reading, part: str) -> int | None:
+    name = _TIMES.get(reading.kind)
+    return reading[name.format(part)] if name else None

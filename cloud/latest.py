@@ -2,8 +2,9 @@
 
 A series is one binary value: a format byte, then varints (LEB128) of the reading's time, flags and
 outcome, of the round trips sent and lost over the batch that brought it, and of its columns, each as
-v + 1 with 0 for null. That is a third of a DynamoDB list of numbers, and keeps ten links in one write
-unit. Columns are only ever appended to a kind; a missing one reads as null.
+v + 1 with 0 for null, and a column that is "over" another as the difference to it (format 1: as it is).
+That is a third of a DynamoDB list of numbers, and keeps ten links in one write unit. Columns are only
+ever appended to a kind; a missing one reads as null.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from cloud.keys import ChunkId, Item
 from cloud.validate import present_ms
 from edge_agent.contract import KINDS, ContractError, Flag, Link, Outcome, Reading
 
-_FORMAT = 1
+_PLAIN, _FORMAT = 1, 2
+"""The format that was written once, and the one that is written."""
 _HEAD = 5
 NAME_LENGTH = 128
 ATTRIBUTES_IN_UPDATE = 100
@@ -180,25 +182,49 @@ def pack_series(series: Series) -> bytes:
     """A series as bytes."""
     reading = series.reading
     head = (reading.at_ms, int(reading.flags), int(reading.outcome), series.sent, series.lost)
-    values = (0 if value is None else value + 1 for value in reading.values)
+    values = list(_differences(reading))
+    while values and not values[-1]:  # a null that is left out reads as null
+        values.pop()
     return bytes([_FORMAT]) + b"".join(map(_varint, (*head, *values)))
 
 
 def unpack_series(kind: str, link: str, data: bytes) -> Series:
     """The series in bytes; raises ContractError for a format or outcome that this version does not know."""
-    if data[:1] != bytes([_FORMAT]):
+    if data[:1] not in (bytes([_PLAIN]), bytes([_FORMAT])):
         raise ContractError(f"latest state of {link} has format {data[:1].hex()}")
     numbers = list(_varints(data[1:]))
     if len(numbers) < _HEAD:
         raise ContractError(f"latest state of {link} is cut short")
     at_ms, flags, outcome, sent, lost, *stored = numbers
     width = len(KINDS[kind].columns)
-    values = tuple(value - 1 if value else None for value in (*stored, *[0] * width)[:width])
+    padded = (*stored, *[0] * width)[:width]
+    if data[0] == _PLAIN:
+        values = tuple(value - 1 if value else None for value in padded)
+    else:
+        values = _sums(kind, padded)
     try:
         reading = Reading(link, kind, at_ms, values, Flag(flags), Outcome(outcome))
     except ValueError as exc:
         raise ContractError(f"latest state of {link}: {exc}") from exc
     return Series(reading, sent, lost)
+
+
+def _differences(reading: Reading) -> Iterator[int]:
+    """The columns as they are stored: each plus 1, less the column that it is over; 0 for null."""
+    columns = KINDS[reading.kind].columns
+    known = {column.name: value or 0 for column, value in zip(columns, reading.values, strict=True)}
+    for column, value in zip(columns, reading.values, strict=True):
+        base = known.get(column.over, 0)
+        yield 0 if value is None else (value - base) % (column.maximum + 1) + 1
+
+
+def _sums(kind: str, stored: Sequence[int]) -> tuple[int | None, ...]:
+    """The columns that _differences stored."""
+    values: dict[str, int | None] = {}
+    for column, value in zip(KINDS[kind].columns, stored, strict=True):
+        base = values.get(column.over) or 0
+        values[column.name] = (value - 1 + base) % (column.maximum + 1) if value else None
+    return tuple(values.values())
 
 
 def _varint(value: int) -> bytes:

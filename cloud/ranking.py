@@ -10,14 +10,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from cloud.health import is_down, p50_us
+from cloud.health import is_down, max_us, p50_us, p95_us
 from cloud.latest import Latest, Series
 from edge_agent.contract import Outcome, Reading
 
 SILENT_MS = 900_000
 """A link without a reading for so long has no data; the same age that makes a batch backlog."""
-_PREFERENCE = ("echo", "connect", "interface")
-"""The kind that speaks for a link, best first."""
+_PREFERENCE = ("echo", "stamp", "connect", "http", "dns", "interface")
+"""The kind that speaks for a link, best first; what any other kind measures does not tell up from down."""
+OF_GATEWAY = ("host",)
+"""Kinds of reading that are of the gateway, not of a link."""
 SORTS = ("worst", "loss", "p50", "age", "name")
 
 
@@ -52,19 +54,18 @@ class LinkRow:
 
     @property
     def p50_us(self) -> int | None:
-        """Median round-trip or connect time, µs."""
+        """Median round-trip, connect, look-up or first-byte time, µs."""
         return p50_us(self.speaker.reading)
 
     @property
     def p95_us(self) -> int | None:
         """95th percentile of the round-trip time, µs; None under 20 replies."""
-        return self.speaker.reading["rtt_p95_us"] if self.speaker.reading.kind == "echo" else None
+        return p95_us(self.speaker.reading)
 
     @property
     def max_us(self) -> int | None:
-        """Longest round-trip or connect time, µs."""
-        name = {"echo": "rtt_max_us", "connect": "connect_max_us"}.get(self.speaker.reading.kind)
-        return self.speaker.reading[name] if name else None
+        """Longest of these times, µs."""
+        return max_us(self.speaker.reading)
 
 
 def rows(states: Iterable[Latest], now_ms: int) -> list[LinkRow]:
@@ -75,9 +76,12 @@ def rows(states: Iterable[Latest], now_ms: int) -> list[LinkRow]:
 def _rows(state: Latest, now_ms: int) -> Iterable[LinkRow]:
     links: dict[str, list[Series]] = {}
     for series in state.series:
+        if series.reading.kind in OF_GATEWAY:
+            continue
         links.setdefault(series.reading.link, []).append(series)
     for link, found in links.items():
-        speaker = min(found, key=lambda series: (_silent(series, now_ms), _rank(series)))
+        speaking = [series for series in found if series.reading.kind in _PREFERENCE] or found
+        speaker = min(speaking, key=lambda series: (_silent(series, now_ms), _rank(series)))
         neighbour = state.links.get(link)
         yield LinkRow(
             link,

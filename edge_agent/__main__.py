@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_agent.command_options import add_probe, add_reflect
+
 if TYPE_CHECKING:
     from edge_agent.config import Config
 
@@ -72,7 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     once.add_argument("--json", action="store_true", help="print JSON")
     once.set_defaults(command=_once)
 
-    _add_probe(commands.add_parser("probe", help="measure one target now, without a configuration"))
+    probe = commands.add_parser("probe", help="measure one target now, without a configuration")
+    add_probe(probe)
+    probe.set_defaults(command=_probe)
+
+    reflect = commands.add_parser("reflect", help="answer what others measure, until interrupted")
+    add_reflect(reflect)
+    reflect.set_defaults(command=_reflect)
 
     decode = commands.add_parser("decode", help="print a batch, packed or JSON, as JSON")
     decode.add_argument("file", metavar="FILE", help="the payload, or - for standard input")
@@ -99,32 +107,6 @@ def _configured() -> argparse.ArgumentParser:
         help="override a setting, such as mqtt.port=8884; may be repeated",
     )
     return parser
-
-
-def _add_probe(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "kind",
-        choices=("icmp", "echo", "tcp", "connect", "interface", "simulated"),
-        metavar="KIND",
-        help="icmp (or echo), tcp (or connect), interface, simulated",
-    )
-    parser.add_argument("target", metavar="TARGET", help="a host or address, or the name of an interface")
-    parser.add_argument("--count", type=int, metavar="N", help="requests (icmp 5, tcp 3)")
-    parser.add_argument("--interval", type=_seconds, metavar="S", help="seconds between requests (icmp 0.2)")
-    parser.add_argument(
-        "--timeout", type=_seconds, default=2, metavar="S", help="seconds to wait for an answer (2)"
-    )
-    parser.add_argument("--port", type=int, metavar="PORT", help="of tcp (443)")
-    parser.add_argument("--interface", metavar="NAME", help="send through this interface")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(command=_probe)
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.001 <= value <= 3600:
-        raise argparse.ArgumentTypeError(f"{text} is not 0.001 to 3600 s")
-    return value
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -170,7 +152,7 @@ def _check(options: argparse.Namespace) -> int:
         return OK
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    series = sum(len(link.probes) for link in config.links)
+    series = len(config.gateway.probes) + sum(len(link.probes) for link in config.links)
     mqtt = config.mqtt
     print(f"{_path(options)}: ok: gateway {config.gateway.name}, {len(config.links)} links, {series} series")
     print(f"delivers to {mqtt.endpoint}:{mqtt.port} with {mqtt.publisher}, topic {config.topic}")
@@ -195,12 +177,26 @@ def _probe(options: argparse.Namespace) -> int:
     import logging
 
     from edge_agent import measure
+    from edge_agent.config import ConfigError
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         return measure.probe(options)
-    except ValueError as exc:
-        return _refuse([f"edge-agent probe: {str(exc).partition(': ')[2]}"], USAGE)
+    except ConfigError as exc:
+        return _refuse(exc.problems, USAGE)
+
+
+def _reflect(options: argparse.Namespace) -> int:
+    import logging
+
+    from edge_agent import reflect
+    from edge_agent.config import ConfigError
+
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        return reflect.reflect(options)
+    except ConfigError as exc:
+        return _refuse(exc.problems, USAGE)
 
 
 def _decode(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from edge_agent.clock import Clock, SystemClock
 from edge_agent.config import Config, ConfigError
 from edge_agent.contract import Reading
 from edge_agent.intake import Intake, Recorder
+from edge_agent.probes import ProbeError
 from edge_agent.pulse import Pulse
 from edge_agent.schedule import Scheduler
 from edge_agent.series import close_probes, make_series
@@ -118,6 +119,21 @@ class Agent:
         )
         self._series = make_series(config)
         held.callback(close_probes, self._series)
+        if config.reflector.enabled:
+            await self._open_reflector()
+
+    async def _open_reflector(self) -> None:
+        """Answer what others measure; what stands in the way of that must not stop the measuring here."""
+        from edge_agent.reflector.reflector import Reflector  # most gateways answer nothing
+
+        reflector = Reflector(self._config.reflector)
+        try:
+            await reflector.start()
+        except ProbeError as exc:
+            log.error("the reflector does not start, the agent does: %s", exc.message)
+            return
+        self._held.callback(reflector.close)
+        log.info("the reflector answers STAMP on UDP port %d", self._config.reflector.port)
 
     async def run(self, signals: Signals, load: Load) -> Config | None:
         """Measure and deliver until told otherwise; returns the configuration to go on with, or None.
@@ -144,7 +160,7 @@ class Agent:
         return self._environment.get("NOTIFY_SOCKET", "")
 
     async def _measure(self) -> None:
-        periods = [each.period_s + each.timeout_s for each in self._series]
+        periods = [each.longest_s for each in self._series]
         beat = self._pulse.watch("schedule", min(periods, default=float("inf")) + GRACE_S)
 
         def sink(reading: Reading) -> None:

@@ -60,6 +60,17 @@ def is_synced(adjtimex: Adjtimex) -> bool:
     return adjtimex(timex) >= 0 and not timex.status & _STA_UNSYNC
 
 
+def error_ns(adjtimex: Adjtimex) -> int | None:
+    """The kernel's bound on the error of its wall clock, ns; None when nothing disciplines it, or unknown.
+
+    maxerror of adjtimex(2), which the daemon that disciplines the clock sets and the kernel lets grow.
+    """
+    timex = Timex()
+    if adjtimex(timex) < 0 or timex.status & _STA_UNSYNC:
+        return None
+    return int(timex.maxerror) * 1000
+
+
 def _libc_adjtimex() -> Adjtimex:
     function = getattr(ctypes.CDLL(None), "adjtimex", None)
     if function is None:  # no Linux
@@ -85,6 +96,10 @@ class SystemClock:
     def synced(self) -> bool:
         """Whether the kernel holds its clock for synchronised; False when it would not say."""
         return is_synced(self._adjtimex)
+
+    def error_ns(self) -> int | None:
+        """By how much the wall clock may be wrong, ns; None when it is not synchronised."""
+        return error_ns(self._adjtimex)
 
     def boot_id(self) -> str:
         """The kernel's boot id, or one for this process where there is none."""

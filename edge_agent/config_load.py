@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from edge_agent.config import SECTIONS, Config, ConfigError, LinkSettings
-from edge_agent.config_sources import Given, Sources, Table, collect, suggestion
+from edge_agent.config_links import check_links, link_warnings, place_of
+from edge_agent.config_sources import Given, Table, collect, suggestion
 from edge_agent.credentials import inspect
-from edge_agent.probes import PROBES
+from edge_agent.probes import ProbeError
+from edge_agent.probes.shared_key import read_key
 
 T = TypeVar("T")
-
-MAX_LINKS = 255
-"""What a batch can name (contract)."""
-NEEDS = {"echo": "target", "connect": "target", "interface": "interface"}
-"""What a link must have for a probe to measure it."""
 
 _YES = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -30,23 +27,26 @@ def load(
 ) -> Config:
     """The configuration in effect: flags over environment over file; raises ConfigError with every problem.
 
-    ``with_files`` also looks for what the publisher needs: its library, the certificate, the key, the CA.
+    ``with_files`` also looks for what the publisher needs: its library, the certificate, the key, the CA;
+    and for the keys that probes and reflector share.
     """
     sources = collect(path, environment, flags)
     problems = sources.problems
     sections: dict[str, Any] = {
-        name: _build(sources.tables[name], settings, path.parent, problems)
+        name: build(sources.tables[name], settings, path.parent, problems)
         for name, settings in SECTIONS.items()
     }
-    links = [_build(table, LinkSettings, path.parent, problems) for table in sources.links]
-    _check_links(links, sources)
-    warnings = [] if links else [f"{path}: no [[link]]: nothing is measured"]
+    links = [build(table, LinkSettings, path.parent, problems) for table in sources.links]
+    check_links(links, sources)
+    warnings = link_warnings(str(path), len(links))
     if with_files and sections["mqtt"] is not None:
         if missing := missing_library(sections["mqtt"].publisher):
-            problems.append(_line(sources.tables["mqtt"], "publisher", missing))
+            problems.append(place_of(sources.tables["mqtt"], "publisher", missing))
         for key, message, is_fatal in inspect(sections["mqtt"]):
-            line = _line(sources.tables["mqtt"], key, message)
+            line = place_of(sources.tables["mqtt"], key, message)
             (problems if is_fatal else warnings).append(line)
+    if with_files:
+        problems.extend(_key_problems(sections, links, sources.tables))
     if problems:
         raise ConfigError(sorted(problems, key=_by_line))
     named = {name.partition(".")[2]: each for name, each in sections.items() if name.startswith("probe.")}
@@ -56,14 +56,25 @@ def load(
     )
 
 
+def _key_problems(
+    sections: Mapping[str, Any], links: Sequence[LinkSettings | None], tables: Mapping[str, Table]
+) -> Iterator[str]:
+    """What is wrong with the shared keys of the probes that are used, and of the reflector where enabled."""
+    used = {f"probe.{name}" for link in links if link for name in link.probes}
+    reflector = sections["reflector"]
+    for name in sorted(used & sections.keys()) + (["reflector"] if reflector and reflector.enabled else []):
+        path = getattr(sections[name], "key_file", None)
+        if path is None:
+            continue
+        try:
+            read_key(path)
+        except ProbeError as exc:
+            yield place_of(tables[name], "key_file", exc.message.replace("key_file ", "", 1))
+
+
 def _by_line(problem: str) -> tuple[str, int]:
     match = re.match(r"(.*?):(\d+): ", problem)
     return (match[1], int(match[2])) if match else (problem.partition(": ")[0], 0)
-
-
-def _line(table: Table, key: str, message: str) -> str:
-    given = table.keys.get(key)
-    return f"{given.place if given else table.place}: {table.name} {key} {message}"
 
 
 def missing_library(publisher: str, find: Callable[[str], object] = find_spec) -> str:
@@ -76,8 +87,8 @@ def missing_library(publisher: str, find: Callable[[str], object] = find_spec) -
 # --- one section ----------------------------------------------------------------------------------
 
 
-def _build(table: Table, settings: type[T], base: Path, problems: list[str]) -> T | None:
-    """The dataclass of a table, or None after its problems have been listed."""
+def build(table: Table, settings: type[T], base: Path, problems: list[str]) -> T | None:
+    """The dataclass of a table, paths from ``base`` on; None after its problems have been listed."""
     known = {each.name: each for each in fields(settings)}  # type: ignore[arg-type]
     before = len(problems)
     values: dict[str, Any] = {}
@@ -90,7 +101,7 @@ def _build(table: Table, settings: type[T], base: Path, problems: list[str]) -> 
         try:
             values[key] = _checked(given, types[key], base)
         except ValueError as exc:
-            problems.append(_line(table, key, str(exc)))
+            problems.append(place_of(table, key, str(exc)))
     for key, each in known.items():
         if key not in table.keys and each.default is MISSING:
             problems.append(f"{table.place}: {table.name} {key} is missing")
@@ -129,7 +140,7 @@ def _checked(given: Given, hint: Any, base: Path) -> Any:
 
 def _converted(given: Given, kind: Any, base: Path) -> Any:
     """The value in the setting's type; raises ValueError with the end of a sentence."""
-    if kind is Path:
+    if kind in (Path, Path | None):
         return _path(given, base)
     if kind is str:
         return _text(given)
@@ -188,45 +199,8 @@ def _truth(given: Given) -> bool:
 
 
 def _names(given: Given) -> tuple[str, ...]:
+    if given.is_text:
+        return tuple(each.strip() for each in given.value.split(",") if each.strip())
     if isinstance(given.value, list) and all(isinstance(each, str) for each in given.value):
         return tuple(given.value)
     raise ValueError(f"{given.value!r} is not a list of texts")
-
-
-# --- across sections ------------------------------------------------------------------------------
-
-
-def _check_links(links: Sequence[LinkSettings | None], sources: Sources) -> None:
-    first: dict[str, str] = {}
-    for link, table in zip(links, sources.links, strict=True):
-        if link is None:
-            continue
-        place = table.keys["id"].place
-        if link.id in first:
-            sources.problems.append(f"{place}: [[link]] id {link.id!r} is taken by {first[link.id]}")
-        first.setdefault(link.id, place)
-        sources.problems.extend(_line(table, "probes", problem) for problem in _probe_problems(link))
-    if len(links) > MAX_LINKS:
-        sources.problems.append(f"{sources.links[MAX_LINKS].place}: [[link]] more than {MAX_LINKS} links")
-
-
-def _probe_problems(link: LinkSettings) -> list[str]:
-    problems: list[str] = []
-    kinds: dict[str, str] = {}
-    for name in link.probes:
-        if name not in PROBES:
-            hint = suggestion(name, list(PROBES)) or f"; known are {', '.join(PROBES)}"
-            problems.append(f"has an unknown probe {name!r}{hint}")
-            continue
-        needed = NEEDS.get(name)
-        if needed and not getattr(link, needed):
-            problems.append(f"has {name!r}, which needs {needed}")
-        kind = _kind(name)
-        if kind in kinds:
-            problems.append(f"has {kinds[kind]!r} and {name!r}, which give the same readings")
-        kinds.setdefault(kind, name)
-    return problems
-
-
-def _kind(name: str) -> str:
-    return str(getattr(PROBES[name], "kind", name))

@@ -9,39 +9,38 @@ import random
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import TypeVar
 
 from edge_agent.clock import SystemClock
 from edge_agent.config import Config
-from edge_agent.contract import Link, Outcome, Reading, describe_reading
+from edge_agent.contract import Outcome, Reading, describe_reading
 from edge_agent.display import Palette, colour_of, report, summary, table, verdict
-from edge_agent.probes import (
-    PROBES,
-    ConnectSettings,
-    EchoSettings,
-    InterfaceSettings,
-    Settings,
-    SimulatedSettings,
-)
+from edge_agent.measure_options import NAMES, link_of, settings_of
+from edge_agent.probes import SETTINGS
 from edge_agent.schedule import Scheduler, Series
-from edge_agent.series import close_probes, make_series
-
-T = TypeVar("T")
-
-KINDS = {"icmp": "echo", "echo": "echo", "tcp": "connect", "connect": "connect"} | {
-    name: name for name in ("interface", "simulated")
-}
-"""What a user may call a probe, and its name."""
+from edge_agent.series import close_probes, make_series, series_of
 
 OK, NOT_ALL = 0, 1
 EXITS = {Outcome.DENIED: 77, Outcome.UNRESOLVED: 68}
 """EX_NOPERM and EX_NOHOST of sysexits.h; any other failure to measure is EX_UNAVAILABLE."""
 UNAVAILABLE = 69
+TWICE = ("interface", "host")
+"""Probes of counters, which only mean something between two rounds."""
+PAUSE_S = 1.0
+SEVERAL = ("path", "neighbour")
+"""Probes of which a round gives several readings."""
+ECHO_ROUNDS = 5
+"""Rounds of echoes that `probe load` follows."""
 
 
 def once(config: Config, as_json: bool) -> int:
     """One round of every probe of every link, printed; 0 when each has measured."""
-    readings = asyncio.run(_rounds(make_series(config), 1, 0))
+    series = make_series(config)
+    # Load is a report on the echoes, so it comes after them.
+    rounds = [
+        [each for each in series if each.name != "load"],
+        [each for each in series if each.name == "load"],
+    ]
+    readings = [each for done in asyncio.run(_rounds(rounds, 0)) for each in done]
     if as_json:
         print(json.dumps([describe_reading(reading) for reading in readings], indent=2))
     else:
@@ -52,34 +51,47 @@ def once(config: Config, as_json: bool) -> int:
 def probe(options: Namespace) -> int:
     """One probe of one target, printed; 0 when all was answered, 1 when not, more when not measured.
 
-    Raises ValueError when the options do not go together.
+    Raises ConfigError when the options do not fit the probe or each other.
     """
-    name = KINDS[options.kind]
-    settings = _settings(name, options)
-    series = Series(_link(name, options), name, PROBES[name](settings), settings.period_s, settings.timeout_s)
-    # Counters of an interface only mean something between two rounds.
-    rounds = 2 if name == "interface" else 1
-    reading = asyncio.run(_rounds([series], rounds, _or(options.interval, 1)))[-1]
+    name = NAMES[options.kind]
+    rounds = _hand_rounds(name, options)
+    pause_s = (options.interval or PAUSE_S) if name in TWICE else 0
+    readings = asyncio.run(_rounds(rounds, pause_s))[-1]
+    first = readings[0]
     if options.json:
-        print(json.dumps(describe_reading(reading), indent=2))
-    elif reading.outcome is Outcome.MEASURED:
-        print("\n".join(report(f"{name} {options.target}", reading)))
-    if reading.outcome is not Outcome.MEASURED:
-        return EXITS.get(reading.outcome, UNAVAILABLE)
-    return OK if verdict(reading) == "ok" else NOT_ALL
+        described = [describe_reading(reading) for reading in readings]
+        print(json.dumps(described if name in SEVERAL else described[0], indent=2))
+    elif first.outcome is Outcome.MEASURED:
+        print("\n".join(report(f"{name} {options.target or ''}".strip(), *readings)))
+    if first.outcome is not Outcome.MEASURED:
+        return EXITS.get(first.outcome, UNAVAILABLE)
+    return OK if verdict(first) == "ok" else NOT_ALL
 
 
-async def _rounds(series: Sequence[Series], rounds: int, pause_s: float) -> list[Reading]:
-    readings: list[Reading] = []
-    scheduler = Scheduler(series, SystemClock(), random.Random(), readings.append)
+def _hand_rounds(name: str, options: Namespace) -> list[list[Series]]:
+    """The series to run, round after round; the last is what is shown."""
+    link = link_of(name, options)
+    if name == "load":
+        settings = {"echo": SETTINGS["echo"](), "load": settings_of("load", options)}
+        echo, load = series_of([(link, "echo"), (link, "load")], settings)
+        return [[echo]] * (options.count or ECHO_ROUNDS) + [[load]]
+    series = series_of([(link, name)], {name: settings_of(name, options)})
+    return [series, series] if name in TWICE else [series]
+
+
+async def _rounds(rounds: Sequence[Sequence[Series]], pause_s: float) -> list[list[Reading]]:
+    """The readings of each round; the probes are closed after the last."""
+    done: list[list[Reading]] = []
     try:
-        await scheduler.run_once()
-        for _ in range(rounds - 1):
-            await asyncio.sleep(pause_s)
-            await scheduler.run_once()
+        for number, series in enumerate(rounds):
+            if number:
+                await asyncio.sleep(pause_s)
+            readings: list[Reading] = []
+            await Scheduler(series, SystemClock(), random.Random(), readings.append).run_once()
+            done.append(readings)
     finally:
-        close_probes(series)
-    return readings
+        close_probes([each for series in rounds for each in series])
+    return done
 
 
 def _table(readings: Sequence[Reading]) -> list[str]:
@@ -96,39 +108,3 @@ def _table(readings: Sequence[Reading]) -> list[str]:
         for line, word in zip(lines, words, strict=True)
     ]
     return [header, *painted]
-
-
-def _link(name: str, options: Namespace) -> Link:
-    if name == "interface":
-        return Link(options.target, interface=options.target)
-    return Link(options.target, target=options.target, interface=options.interface or "")
-
-
-def _settings(name: str, options: Namespace) -> Settings:
-    """Settings for one round by hand: ``count`` requests ``interval`` s apart, ``timeout`` s for the last."""
-    match name:
-        case "echo":
-            count, spacing_s = _or(options.count, 5), _or(options.interval, 0.2)
-            whole_s = _whole_s(count, spacing_s, options.timeout)
-            return EchoSettings(
-                period_s=whole_s, timeout_s=whole_s, count=count, spacing_ms=round(spacing_s * 1000)
-            )
-        case "connect":
-            count = _or(options.count, 3)
-            whole_s = max(_whole_s(count, 0.1, options.timeout), 0.2 * count)
-            return ConnectSettings(
-                period_s=whole_s, timeout_s=whole_s, count=count, port=_or(options.port, 443)
-            )
-        case "interface":
-            return InterfaceSettings()
-    return SimulatedSettings()
-
-
-def _or(given: T | None, default: T) -> T:
-    return default if given is None else given
-
-
-def _whole_s(count: int, spacing_s: float, timeout_s: float) -> float:
-    """The time of a round whose last request has ``timeout_s`` to be answered, within the probes' limits."""
-    sending_s = (count - 1) * spacing_s
-    return max((sending_s + timeout_s) / 0.9, sending_s / 0.8, 0.2)

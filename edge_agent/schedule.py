@@ -1,17 +1,24 @@
-"""When each probe of each link runs, and what becomes of a round: one reading, whatever happened."""
+"""Runs each probe of each link in its time; a round becomes readings, one at least, whatever happened."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from edge_agent.clock import Clock
-from edge_agent.contract import KINDS, Flag, Link, Outcome, Reading, not_measured
+from edge_agent.contract import KINDS, Flag, Outcome, Reading, not_measured
+from edge_agent.grid import next_due, phases, shift
+from edge_agent.pace import SLOWEST, Pace
+from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.probe import Measurement, Probe, ProbeError
+
+MEASUREMENTS_MAX = 256
+"""Measurements of one round at most: no probe may flood the spool."""
+STEP_S = 0.1
+"""What the wall clock gains or loses on the monotonic one in a round for it to have been set, not slewed."""
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +29,21 @@ Sink = Callable[[Reading], None]
 class Series(NamedTuple):
     """One probe of one link, every ``period_s``, each round within ``timeout_s``."""
 
-    link: Link
+    link: ProbedLink
     name: str
     """The probe's name in the config."""
     probe: Probe
     period_s: float
     timeout_s: float
+    jitter: float = 0
+    """The part of its period by which a round may be moved."""
+    adaptive: bool = False
+    """Whether the period follows the link (edge_agent.pace)."""
+
+    @property
+    def longest_s(self) -> float:
+        """The longest time without a reading when all goes well."""
+        return self.period_s * (SLOWEST if self.adaptive else 1) * (1 + self.jitter) + self.timeout_s
 
 
 class Scheduler:
@@ -51,38 +67,47 @@ class Scheduler:
     async def run(self) -> None:
         """Run until cancelled; a round that is cancelled leaves no reading."""
         started = self._clock.monotonic()
-        # A random phase: the series of a gateway, and the gateways of a fleet, do not beat as one.
-        phases = [self._rng.random() * series.period_s for series in self._series]
+        begins = phases([series.period_s for series in self._series], self._rng.random())
         await _together(
-            self._repeat(series, started + phase) for series, phase in zip(self._series, phases, strict=True)
+            self._repeat(series, started + begin) for series, begin in zip(self._series, begins, strict=True)
         )
 
     async def run_once(self) -> None:
         """Run one round of every series, all at the same time."""
-        await _together(self._round(series) for series in self._series)
+        await _together(self._once(series) for series in self._series)
+
+    async def _once(self, series: Series) -> None:
+        await self._round(series)
 
     async def _repeat(self, series: Series, first: float) -> None:
-        due = first
+        pace = Pace(series.period_s) if series.adaptive else None
+        due, period_s = first, series.period_s
         while True:
-            await self._sleep(max(due - self._clock.monotonic(), 0))
-            if self._clock.monotonic() - due < series.period_s:
-                await self._round(series)
-            due = next_due(first, series.period_s, due, self._clock.monotonic())
+            planned = due + shift(self._rng, series.jitter, period_s, series.timeout_s)
+            await self._sleep(max(planned - self._clock.monotonic(), 0))
+            if self._clock.monotonic() - planned < period_s:
+                readings = await self._round(series)
+                if pace:
+                    first, period_s = due, pace.interval_s(due, readings[0])
+            due = next_due(first, period_s, due, self._clock.monotonic())
 
-    async def _round(self, series: Series) -> None:
-        at_ms = self._clock.wall_ms()
-        synced = Flag.CLOCK_SYNCED if self._clock.synced() else Flag.NONE
+    async def _round(self, series: Series) -> list[Reading]:
+        at_ms, ahead_s = self._clock.wall_ms(), self._ahead_s()
+        flags = Flag.CLOCK_SYNCED if self._clock.synced() else Flag.NONE
         measured = await self._measure(series)
-        if isinstance(measured, Measurement):
-            flags = measured.flags | synced
-            reading = Reading(series.link.id, measured.kind, at_ms, measured.values, flags)
-        else:
-            outcome = measured.outcome
-            reading = not_measured(series.link.id, series.probe.kind, at_ms, outcome, synced)
-        self._tell_change(series, reading.outcome, str(measured))
-        self._sink(reading)
+        if abs(self._ahead_s() - ahead_s) > STEP_S:
+            flags |= Flag.CLOCK_STEPPED
+        readings = _readings(series, at_ms, measured, flags)
+        self._tell_change(series, readings[0].outcome, measured)
+        for reading in readings:
+            self._sink(reading)
+        return readings
 
-    async def _measure(self, series: Series) -> Measurement | ProbeError:
+    def _ahead_s(self) -> float:
+        """The wall clock less the monotonic one: constant but for slewing, unless it is set."""
+        return self._clock.wall_ms() / 1000 - self._clock.monotonic()
+
+    async def _measure(self, series: Series) -> list[Measurement] | ProbeError:
         limit = asyncio.timeout(series.timeout_s)
         try:
             async with limit:
@@ -95,7 +120,7 @@ class Scheduler:
             log.debug("%s of %s failed", series.name, series.link.id, exc_info=True)
             return ProbeError(Outcome.FAILED, f"{type(exc).__name__}: {exc}")
 
-    def _tell_change(self, series: Series, outcome: Outcome, message: str) -> None:
+    def _tell_change(self, series: Series, outcome: Outcome, measured: object) -> None:
         """Log when a series stops or starts measuring, not every round of it."""
         key = series.link.id, series.name
         before = self._outcomes.get(key, Outcome.MEASURED)
@@ -105,7 +130,7 @@ class Scheduler:
         if outcome is Outcome.MEASURED:
             log.info("%s of %s: measured again", series.name, series.link.id)
         else:
-            log.warning("%s of %s: %s: %s", series.name, series.link.id, outcome.name.lower(), message)
+            log.warning("%s of %s: %s: %s", series.name, series.link.id, outcome.name.lower(), measured)
 
 
 async def _together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
@@ -118,18 +143,22 @@ async def _together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
         raise errors.exceptions[0] from None
 
 
-def next_due(first: float, period_s: float, due: float, now: float) -> float:
-    """The next time on the grid first + n x period: after ``due`` and not before ``now``.
+def _readings(
+    series: Series, at_ms: int, measured: list[Measurement] | ProbeError, flags: Flag
+) -> list[Reading]:
+    link = series.link.id
+    if isinstance(measured, ProbeError):
+        return [not_measured(link, series.probe.kind, at_ms, measured.outcome, flags)]
+    return [Reading(link, each.kind, at_ms, each.values, each.flags | flags) for each in measured]
 
-    Rounds that a suspend or a stall has passed over are skipped, and the grid never drifts.
-    """
-    turn = max(round((due - first) / period_s) + 1, math.ceil((now - first) / period_s))
-    return first + turn * period_s
 
-
-def checked(measurement: Measurement) -> Measurement:
-    """The measurement, if the contract can carry it; else ValueError, before it spoils a whole batch."""
-    for column, value in zip(KINDS[measurement.kind].columns, measurement.values, strict=True):
-        if value is not None and not 0 <= value <= column.maximum:
-            raise ValueError(f"{column.name} {value} is not within 0 to {column.maximum}")
-    return measurement
+def checked(measured: Measurement | Sequence[Measurement]) -> list[Measurement]:
+    """What a round measured, if the contract can carry it; else ValueError, before it spoils a batch."""
+    measurements = [measured] if isinstance(measured, Measurement) else list(measured)
+    if not 0 < len(measurements) <= MEASUREMENTS_MAX:
+        raise ValueError(f"{len(measurements)} measurements in a round, not 1 to {MEASUREMENTS_MAX}")
+    for measurement in measurements:
+        for column, value in zip(KINDS[measurement.kind].columns, measurement.values, strict=True):
+            if value is not None and not 0 <= value <= column.maximum:
+                raise ValueError(f"{column.name} {value} is not within 0 to {column.maximum}")
+    return measurements

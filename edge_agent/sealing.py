@@ -21,6 +21,11 @@ from edge_agent.contract import (
 BATCH_READINGS = 60
 """Readings in a full batch: 10 links, every 10 s, for a minute, in one DynamoDB write unit (1 KiB)."""
 
+LINKS_DEFINED, LINKS_READ = 128, 127
+"""Links that a batch may define, and others that it may have readings of: an index of one byte in all."""
+SERIES_READ = 255
+"""Pairs of link and kind in a batch, of which the index is one byte too."""
+
 Numbered = tuple[int, Reading]
 """A reading under its sequence number."""
 
@@ -73,14 +78,23 @@ def _check(reading: Reading) -> None:
 
 
 def leading_group(readings: Sequence[Numbered]) -> list[Numbered]:
-    """The longest start of the readings that fits one batch: consecutive, within the contract's span."""
+    """The longest start of the readings that fits one batch: consecutive, within the contract's limits.
+
+    A gateway may have more links than a batch: then its batches have different ones.
+    """
     if not readings:
         return []
-    group = [readings[0]]
+    group: list[Numbered] = []
     earliest = latest = readings[0][1].at_ms
-    for sequence, reading in readings[1:]:
+    series: set[tuple[str, str]] = set()
+    links: set[str] = set()
+    for sequence, reading in readings:
         earliest, latest = min(earliest, reading.at_ms), max(latest, reading.at_ms)
-        if sequence != group[-1][0] + 1 or latest - earliest > MAX_SPAN_MS:
+        series.add((reading.kind, reading.link))
+        links.add(reading.link)
+        follows = not group or sequence == group[-1][0] + 1
+        full = len(links) > LINKS_READ or len(series) > SERIES_READ
+        if not follows or full or latest - earliest > MAX_SPAN_MS:
             break
         group.append((sequence, reading))
     return group

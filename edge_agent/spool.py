@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent.contract import METERING_UNIT, Batch, Link, Reading
-from edge_agent.sealing import BATCH_READINGS, Numbered, Sealed, leading_group, pack, to_row
+from edge_agent.sealing import BATCH_READINGS, LINKS_DEFINED, Numbered, Sealed, leading_group, pack, to_row
 from edge_agent.spool_file import (
     MEMORY,
     SpoolBusy,
@@ -32,9 +32,6 @@ from edge_agent.spool_file import (
 from edge_agent.spool_rows import Rows
 
 __all__ = ["MEMORY", "Sealed", "Spool", "SpoolBusy", "SpoolError", "SpoolStats", "SpoolUnusable", "new_epoch"]
-
-LINKS_IN_A_BATCH = 128
-"""Definitions that one batch carries at most; the contract allows 255 links in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +128,7 @@ class Spool:
         with self._transaction() as rows:
             while group := self._next_group(rows, full_only):
                 readings = tuple(reading for _, reading in group)
-                links = links_due[:LINKS_IN_A_BATCH]
+                links = links_due[:LINKS_DEFINED]
                 batch = Batch(self._gateway, rows.state.epoch, group[0][0], now_ms, readings, links)
                 for part, payload in pack(batch, self._max_payload):
                     rows.replace(part, payload)

@@ -33,7 +33,18 @@ FILES = (
     "cloud/telemetry.py",
     "cloud/validate.py",
     "edge_agent/__init__.py",
-    "edge_agent/contract.py",
+    "edge_agent/contract/__init__.py",
+    "edge_agent/contract/column.py",
+    "edge_agent/contract/forms.py",
+    "edge_agent/contract/json_form.py",
+    "edge_agent/contract/kinds.py",
+    "edge_agent/contract/kinds_round_trip.py",
+    "edge_agent/contract/kinds_surroundings.py",
+    "edge_agent/contract/kinds_throughput.py",
+    "edge_agent/contract/limits.py",
+    "edge_agent/contract/model.py",
+    "edge_agent/contract/pack.py",
+    "edge_agent/contract/unpack.py",
 )
 """All that is shipped, from the root of the repository."""
 BUDGET = 65_536

@@ -16,6 +16,7 @@ from simulator.scenarios import SPACING_KM, Medium, choose_medium, shape, site_n
 STAGGER_MS = 900
 """The rounds of a gateway's links begin within so long before the round's end."""
 _FLAGS = Flag.SIMULATED | Flag.CLOCK_SYNCED
+_NO_WIFI = (None, None, None)
 _PACKET_BYTES = 620
 """Mean size of a packet on the simulated links."""
 
@@ -135,13 +136,14 @@ def _link(
 def _interface(each: WorldLink, seed: int, at_ms: int, period_ms: int | None) -> tuple[int | None, ...]:
     """The columns of an interface reading: traffic follows the link's load; none while it is out."""
     if each.model.is_out(at_ms):
-        return (0, None, None, 1500, period_ms, *((None if period_ms is None else 0,) * 8))
+        return (0, None, None, 1500, period_ms, *((None if period_ms is None else 0,) * 8), *_NO_WIFI)
     fixed = (1, each.speed_kbps, 1, 1500, period_ms)
     if period_ms is None:
-        return (*fixed, *(None,) * 8)
+        return (*fixed, *(None,) * 8, *_NO_WIFI)
     rng = random.Random(f"traffic/{seed}/{each.link.id}/{at_ms}")
     full = each.speed_kbps * period_ms / 8 * (0.05 + 0.6 * each.model.load(at_ms))
     received, sent = (int(full * part * rng.uniform(0.6, 1.4)) for part in (1.0, 0.2))
     packets = received // _PACKET_BYTES, sent // _PACKET_BYTES
     errors = int(packets[0] * each.model.loss * 0.1 * rng.random())
-    return (*fixed, received, sent, *packets, errors, 0, 0, int(packets[1] * 0.0005 * rng.random()))
+    counters = received, sent, *packets, errors, 0, 0, int(packets[1] * 0.0005 * rng.random())
+    return (*fixed, *counters, *_NO_WIFI)

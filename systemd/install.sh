@@ -14,6 +14,7 @@ Installs the agent from the checkout that this script lies in, or upgrades it. I
   --config FILE   install this agent.toml, the one that `linkview gateways add` wrote; the old one is kept as .old
   --certs DIR     install the certificates and the key that lie in this folder
   --with-aws      install the AWS IoT client too (publisher = "awsiotsdk"); not for 32-bit Arm
+  --with-path     install what the probes path and neighbour need too (scapy)
   --no-start      neither enable nor start the service
   --root DIR      install into the file tree at DIR (an image, a test); needs no root, starts nothing
   --uninstall     remove the agent, keep its config, its identity and what is not sent yet
@@ -47,7 +48,8 @@ options() {
                 esac
                 shift
                 ;;
-            --with-aws) extra='[aws]' ;;
+            --with-aws) extra=${extra:+$extra,}aws ;;
+            --with-path) extra=${extra:+$extra,}path ;;
             --no-start) start=no ;;
             --uninstall) action=uninstall ;;
             --purge) action=purge ;;
@@ -163,7 +165,7 @@ install_package() {
         step "building linkpulse" pip wheel --no-deps --wheel-dir "$work" "$work/source"
         for wheel in "$work"/linkpulse-*.whl; do :; done
     fi
-    set -- "$wheel$extra"
+    set -- "$wheel${extra:+[$extra]}"
     [ -z "$wheels" ] || set -- --no-index --find-links "$wheels" "$@"
     # Twice: the same version from newer source must replace what is there, its dependencies must not.
     step "installing linkpulse" pip install --no-deps --force-reinstall "$wheel"

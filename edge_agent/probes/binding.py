@@ -37,10 +37,21 @@ def bind(opened: socket.socket, link: ProbedLink) -> None:
     if link.mark:
         _mark(opened, link.mark)
     if link.source:
-        try:
-            opened.bind((link.source, 0))
-        except OSError as exc:
-            raise probe_error(exc, f"send from {link.source}") from exc
+        _send_from(opened, link.source)
+
+
+def _send_from(opened: socket.socket, source: str) -> None:
+    try:
+        opened.bind((source, 0))
+    except socket.gaierror as exc:
+        family = "IPv6" if opened.family == socket.AF_INET6 else "IPv4"
+        message = f"cannot send from {source}: the target's address is of {family}, or that is no address"
+        raise ProbeError(Outcome.UNREACHABLE, message) from exc
+    except OSError as exc:
+        if exc.errno == errno.EADDRNOTAVAIL:
+            message = f"cannot send from {source}: no interface of this machine has that address"
+            raise ProbeError(Outcome.UNREACHABLE, message) from exc
+        raise probe_error(exc, f"send from {source}") from exc
 
 
 def _mark(opened: socket.socket, mark: int) -> None:

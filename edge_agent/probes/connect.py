@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_agent.contract import Link
+from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
 from edge_agent.probes.resolve import Endpoint, Resolver
-from edge_agent.probes.socket_errors import bind_to_interface, probe_error
+from edge_agent.probes.tcp import connect_tcp, open_tcp
 
 REPORT_AT = 0.9
 """The part of its timeout after which a round reports what it has, so that it does not overrun."""
@@ -72,14 +70,14 @@ class ConnectProbe:
         self._settings = settings
         self._resolver = resolver or Resolver()
 
-    async def __call__(self, link: Link) -> Measurement:
+    async def __call__(self, link: ProbedLink) -> Measurement:
         """One round; raises ProbeError when no connection could even be tried."""
         timeout_s = self._settings.timeout_s
         until = time.monotonic() + timeout_s * REPORT_AT
-        endpoint = await self._resolver.resolve(link.target, link.interface, timeout_s * RESOLVE_WITHIN)
+        endpoint = await self._resolver.resolve(link.target, link.device, timeout_s * RESOLVE_WITHIN)
         async with asyncio.TaskGroup() as group:
             turns = [
-                group.create_task(self._attempt(endpoint, link.interface, turn * SPACING_S, until))
+                group.create_task(self._attempt(endpoint, link, turn * SPACING_S, until))
                 for turn in range(self._settings.count)
             ]
         ends = [turn.result() for turn in turns]
@@ -90,63 +88,23 @@ class ConnectProbe:
         return summary(attempts)
 
     async def _attempt(
-        self, endpoint: Endpoint, interface: str, delay_s: float, until: float
+        self, endpoint: Endpoint, link: ProbedLink, delay_s: float, until: float
     ) -> Attempt | ProbeError:
         """One connection; a ProbeError is returned, so that it does not end the others."""
         await asyncio.sleep(delay_s)
         try:
-            opened = _open(endpoint, interface)
+            opened = open_tcp(endpoint, link)
         except ProbeError as error:
             return error
         with opened:
             try:
                 async with asyncio.timeout(max(until - time.monotonic(), 0)):
-                    return await _connect(opened, endpoint, self._settings.port)
+                    code, took_ns = await connect_tcp(opened, endpoint, self._settings.port)
             except TimeoutError:
                 return Attempt()
             except ProbeError as error:
                 return error
+        return Attempt(took_ns if code == 0 else None, refused=code == errno.ECONNREFUSED)
 
     def close(self) -> None:
         """Nothing is held between rounds."""
-
-
-def _open(endpoint: Endpoint, interface: str) -> socket.socket:
-    try:
-        opened = socket.socket(endpoint.family, socket.SOCK_STREAM)
-    except OSError as exc:
-        raise probe_error(exc, "open a TCP socket") from exc
-    opened.setblocking(False)
-    try:
-        if interface:
-            bind_to_interface(opened, interface)
-    except ProbeError:
-        opened.close()
-        raise
-    return opened
-
-
-async def _connect(opened: socket.socket, endpoint: Endpoint, port: int) -> Attempt:
-    """Connect and time it; an error that comes at once is this machine's, a later one the network's."""
-    started_ns = time.monotonic_ns()
-    code = opened.connect_ex(endpoint.sockaddr(port))
-    if code == errno.EINPROGRESS:
-        code = await _outcome(opened)
-    elif code not in (0, errno.ECONNREFUSED):
-        raise probe_error(OSError(code, os.strerror(code)), f"connect to {endpoint.address}")
-    if code == 0:
-        return Attempt(connected_ns=time.monotonic_ns() - started_ns)
-    # A host that does not answer ARP, or a router's "unreachable", is the link's failure: no answer.
-    return Attempt(refused=code == errno.ECONNREFUSED)
-
-
-async def _outcome(opened: socket.socket) -> int:
-    """The error code with which a pending connect ended, 0 for connected."""
-    loop = asyncio.get_running_loop()
-    writable = asyncio.Event()
-    loop.add_writer(opened.fileno(), writable.set)
-    try:
-        await writable.wait()
-    finally:
-        loop.remove_writer(opened.fileno())
-    return opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import socket
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from edge_agent.contract import Link
-from edge_agent.probes.echo_ledger import EchoRound, Ledger, Sample, Tally
+from edge_agent.contract import Outcome
+from edge_agent.probes.binding import ProbedLink
+from edge_agent.probes.echo_channel import Channel
+from edge_agent.probes.echo_ledger import SEQUENCES, EchoRound, Ledger, Tally
 from edge_agent.probes.echo_statistics import report
-from edge_agent.probes.icmp_packet import echo_reply, echo_request, own_request
 from edge_agent.probes.icmp_socket import IcmpSocket
 from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
 from edge_agent.probes.resolve import Endpoint, Resolver
 from edge_agent.probes.socket_errors import interface_index
+from edge_agent.probes.stamps import WallClock
 
 WAIT_UNTIL = 0.9
 """The part of a round's timeout at which its last request has waited long enough, if all went in time."""
 REPORT_BY = 0.95
 """The part of its timeout after which a round that began late reports what it has, and does not overrun."""
 RESOLVE_WITHIN = 0.5
-FORGET_AFTER_NS = 60_000_000_000
-"""How long a late reply is still told from a foreign one."""
-WARM_UP_S = 0.05
-"""The kernel begins to stamp what it receives a moment after it has been asked to (a work queue's)."""
-DRAIN_EVERY = 32
-"""Requests; when many links send at once, the socket's buffer must not overflow: it would look like loss."""
+SPACINGS = ("periodic", "poisson")
 
 
 @dataclass(frozen=True, slots=True)
 class EchoSettings(Cadence):
-    """How a link is echoed; each request waits 0.9 x timeout_s - (count - 1) x spacing_ms for its reply."""
+    """How a link is echoed; a request waits 0.9 x timeout_s, less the time of sending, for its reply."""
 
     period_s: float = 10
     timeout_s: float = 5
     """Of the whole round."""
     count: int = 5
     spacing_ms: int = 200
+    spacing: str = "periodic"
+    """"periodic", or "poisson": at random moments, so that nothing periodic is missed (RFC 2330, 11.1)."""
     size: int = 56
     """Bytes of ICMP payload."""
 
@@ -48,73 +48,52 @@ class EchoSettings(Cadence):
         require_between(section, "count", self.count, 1, 100)
         require_between(section, "spacing_ms", self.spacing_ms, 1, 10_000)
         require_between(section, "size", self.size, 18, 1452)
+        if self.spacing not in SPACINGS:
+            raise ValueError(f"{section}: spacing is {self.spacing!r}, not one of {', '.join(SPACINGS)}")
         if self.wait_s < self.timeout_s / 10:
             raise ValueError(
                 f"{section}: {self.count} requests {self.spacing_ms} ms apart do not fit timeout_s"
             )
 
     @property
-    def wait_s(self) -> float:
-        """How long each request waits for its reply, s."""
-        return WAIT_UNTIL * self.timeout_s - (self.count - 1) * self.spacing_ms / 1000
-
-
-class Channel:
-    """One socket and the requests that it waits for, for every target of a family on an interface."""
-
-    def __init__(self, icmp: IcmpSocket, size: int, rng: random.Random) -> None:
-        self._icmp = icmp
-        self._size = size
-        self._rng = rng
-        self._ledger = Ledger(icmp.identifier)
-        self._sequence = rng.getrandbits(16)
-        self._loop = asyncio.get_running_loop()
-        self._ready = self._loop.time() + WARM_UP_S
-        self._loop.add_reader(icmp.fileno(), self.drain)
+    def sending_s(self) -> float:
+        """The longest time from a round's start to its last request."""
+        gaps = self.count - (self.spacing == "periodic")
+        return gaps * self.spacing_ms / 1000
 
     @property
-    def interface_index(self) -> int:
-        """The interface that the socket is bound to, 0 for any."""
-        return self._icmp.interface_index
+    def wait_s(self) -> float:
+        """How long each request waits for its reply, s."""
+        return WAIT_UNTIL * self.timeout_s - self.sending_s
 
-    async def ready(self) -> None:
-        """Wait until the kernel stamps both ways, or the first round would mix its stamps with ours."""
-        await asyncio.sleep(max(self._ready - self._loop.time(), 0))
+    def offsets_ns(self, rng: random.Random) -> Sequence[int]:
+        """When the requests of a round are due, from its start.
 
-    def send(self, endpoint: Endpoint, echo_round: EchoRound) -> None:
-        """Send one request of a round; raises ProbeError, and then none was sent."""
-        self._sequence = (self._sequence + 1) & 0xFFFF
-        payload = self._rng.randbytes(self._size)
-        message = echo_request(endpoint.family, self._icmp.identifier, self._sequence, payload)
-        sent = self._icmp.send(message, endpoint)
-        self._ledger.sent(Sample(echo_round, endpoint, self._sequence, payload, sent))
-        if self._sequence % DRAIN_EVERY == 0:
-            self.drain()
+        The moments of a Poisson process, given their number, are uniform and independent over the time: so
+        a round is never longer than its timeout, and the mean rate is that of the spacing.
+        """
+        if self.spacing == "poisson":
+            return sorted([int(rng.random() * self.sending_s * 1e9) for _ in range(self.count)])
+        return range(0, self.count * self.spacing_ms * 1_000_000, self.spacing_ms * 1_000_000)
 
-    def drain(self) -> None:
-        """Match all that waits: the kernel's stamps of what left first, then the replies."""
-        for packet, kernel_ns in self._icmp.transmitted():
-            request = own_request(packet, self._size)
-            if request:
-                self._ledger.transmitted(*request, kernel_ns)
-        for message, source, stamp in self._icmp.received():
-            reply = echo_reply(source.family, message)
-            if reply:
-                self._ledger.received(source, reply, stamp)
 
-    def forget(self, now_ns: int) -> None:
-        """Give up on what was sent too long ago."""
-        self._ledger.forget(now_ns - FORGET_AFTER_NS)
+class EchoObserver(Protocol):
+    """Told of each round of echoes, for what else may be read from their times."""
 
-    def close(self) -> None:
-        """Close the socket."""
-        if not self._loop.is_closed():
-            self._loop.remove_reader(self._icmp.fileno())
-        self._icmp.close()
+    def began(self, link: ProbedLink) -> None:
+        """A round is about to send."""
+        ...
+
+    def ended(self, link: ProbedLink, trips_ns: Sequence[int | None]) -> None:
+        """A round that began has ended: its round trips, None for a lost one; empty if not measured."""
+        ...
+
+
+ChannelKey = tuple[socket.AddressFamily, str, str, int]
 
 
 class EchoProbe:
-    """Echoes links over one socket for each family and interface, opened on first use."""
+    """Echoes links over one socket for each family and way out of this machine, opened on first use."""
 
     kind = "echo"
 
@@ -124,71 +103,84 @@ class EchoProbe:
         rng: random.Random | None = None,
         resolver: Resolver | None = None,
         stamping: bool = True,
+        clock: Callable[[], WallClock] = WallClock,
     ) -> None:
         self._settings = settings
         self._rng = rng or random.SystemRandom()
         self._resolver = resolver or Resolver()
         self._stamping = stamping
-        self._channels: dict[tuple[socket.AddressFamily, str], Channel] = {}
+        self._clock = clock
+        self._channels: dict[ChannelKey, list[Channel]] = {}
         self._tallies: dict[str, Tally] = {}
+        self._observers: list[EchoObserver] = []
 
-    async def __call__(self, link: Link) -> Measurement:
+    def observe(self, observer: EchoObserver) -> None:
+        """Tell an observer of every round from now on."""
+        self._observers.append(observer)
+
+    async def __call__(self, link: ProbedLink) -> Measurement:
         """Send one round of requests to the link's target and report it."""
         started = time.monotonic()
         timeout_s = self._settings.timeout_s
-        endpoint = await self._resolver.resolve(link.target, link.interface, timeout_s * RESOLVE_WITHIN)
-        channel = self._channel(endpoint.family, link.interface)
-        await channel.ready()
-        channel.forget(time.monotonic_ns())
-        answered = asyncio.Event()
-        tally = self._tallies.setdefault(link.id, Tally())
-        echo_round = EchoRound(int(self._settings.wait_s * 1e9), tally, answered.set)
-        await self._send(channel, endpoint, echo_round)
-        await _wait(echo_round, answered, started + timeout_s * REPORT_BY)
-        channel.drain()
-        return report(echo_round, time.monotonic_ns())
+        endpoint = await self._resolver.resolve(link.target, link.device, timeout_s * RESOLVE_WITHIN)
+        echo_round = self._round(link, endpoint)
+        channel = self._channel(endpoint.family, link, echo_round)
+        trips: Sequence[int | None] = ()
+        for observer in self._observers:
+            observer.began(link)
+        try:
+            measurement, trips = await self._measure(channel, echo_round, started + timeout_s * REPORT_BY)
+            return measurement
+        finally:
+            channel.end(echo_round)
+            for observer in self._observers:
+                observer.ended(link, trips)
 
-    async def _send(self, channel: Channel, endpoint: Endpoint, echo_round: EchoRound) -> None:
-        """Send the round's requests, evenly spaced; raises ProbeError when not one could be sent."""
-        loop = asyncio.get_running_loop()
-        first, refused = loop.time(), None
-        for turn in range(self._settings.count):
-            await asyncio.sleep(first + turn * self._settings.spacing_ms / 1000 - loop.time())
-            try:
-                channel.send(endpoint, echo_round)
-            except ProbeError as error:
-                refused = error
-        if refused and not echo_round.samples:
-            raise refused
+    async def _measure(
+        self, channel: Channel, echo_round: EchoRound, until: float
+    ) -> tuple[Measurement, Sequence[int | None]]:
+        turn = await channel.run(echo_round, self._settings.offsets_ns(self._rng), int(until * 1e9))
+        if echo_round.unanswered and channel.overflowed(turn):
+            message = "replies came faster than they were read, and were dropped: raise net.core.rmem_max"
+            raise ProbeError(Outcome.FAILED, message)
+        return report(echo_round, time.monotonic_ns(), channel.stepped(turn))
 
-    def _channel(self, family: socket.AddressFamily, interface: str) -> Channel:
-        key = family, interface
-        channel = self._channels.get(key)
-        if channel and interface and channel.interface_index != interface_index(interface):
-            # The interface was made anew under its old name; the socket is bound to the one that is gone.
-            self._channels.pop(key).close()
-            channel = None
-        if channel is None:
-            icmp = IcmpSocket(family, interface, self._rng, self._stamping)
-            channel = self._channels[key] = Channel(icmp, self._settings.size, self._rng)
+    def _round(self, link: ProbedLink, endpoint: Endpoint) -> EchoRound:
+        settings = self._settings
+        tally = self._tallies.get(link.id)
+        if tally is None:
+            tally = self._tallies[link.id] = Tally()
+        payload = self._rng.randbytes(settings.size)
+        return EchoRound(int(settings.wait_s * 1e9), tally, endpoint.sockaddr(), payload, settings.count)
+
+    def _channel(self, family: socket.AddressFamily, link: ProbedLink, echo_round: EchoRound) -> Channel:
+        """The link's channel, in which the round is open; a further one when all sequence numbers are out."""
+        key = family, link.device, link.source, link.mark
+        channels = self._channels.setdefault(key, [])
+        if channels and link.device and channels[0].interface_index != interface_index(link.device):
+            # The interface was made anew under its old name; the sockets are bound to the one that is gone.
+            _close(channels)
+        for channel in channels:
+            if channel.open(echo_round):
+                return channel
+        channel = self._new_channel(family, link)
+        channels.append(channel)
+        channel.open(echo_round)
         return channel
+
+    def _new_channel(self, family: socket.AddressFamily, link: ProbedLink) -> Channel:
+        count = self._settings.count
+        icmp = IcmpSocket(family, link, self._rng, self._stamping, self._settings.size)
+        ledger = Ledger(family, icmp.identifier, count, self._rng.randrange(SEQUENCES // count))
+        return Channel(icmp, ledger, self._settings.size, self._clock())
 
     def close(self) -> None:
         """Close every socket."""
-        for channel in self._channels.values():
-            channel.close()
+        for channels in self._channels.values():
+            _close(channels)
         self._channels.clear()
 
 
-async def _wait(echo_round: EchoRound, answered: asyncio.Event, until: float) -> None:
-    """Wait for the replies, as long as the last request may and not past ``until`` (monotonic, s)."""
-    last_s = echo_round.samples[-1].sent.monotonic_ns / 1e9
-    left_s = min(until, last_s + echo_round.wait_ns / 1e9) - time.monotonic()
-    if echo_round.unanswered == 0 or left_s <= 0:
-        return
-    answered.clear()
-    try:
-        async with asyncio.timeout(left_s):
-            await answered.wait()
-    except TimeoutError:
-        return  # what is missing is lost or in flight; the report tells which
+def _close(channels: list[Channel]) -> None:
+    while channels:
+        channels.pop().close()

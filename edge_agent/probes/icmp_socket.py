@@ -11,135 +11,166 @@ import errno
 import random
 import socket
 import struct
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 from edge_agent.contract import Outcome
-from edge_agent.probes.icmp_packet import without_ip_header
+from edge_agent.probes.binding import ProbedLink, bind
+from edge_agent.probes.icmp_filter import only_identifier, only_replies
+from edge_agent.probes.icmp_packet import ipv4_message
 from edge_agent.probes.probe import ProbeError
-from edge_agent.probes.resolve import Endpoint
-from edge_agent.probes.socket_errors import bind_to_interface, interface_index, probe_error
+from edge_agent.probes.socket_errors import interface_index, probe_error
+from edge_agent.probes.stamps import SO_TIMESTAMPING, Control, Stamp, kernel_time_ns, stamp_now, time_to_live
 
-_SO_TIMESTAMPING = 37
-_SO_TIMESTAMPING_NEW = 65
+__all__ = ["Arrival", "IcmpSocket", "Sockaddr", "Stamp", "kernel_time_ns", "stamp_now"]
+
+_SO_RCVBUFFORCE, _SO_MEMINFO = 33, 55
 _SOF_TX_SOFTWARE = 1 << 1
 _SOF_RX_SOFTWARE = 1 << 3
 _SOF_SOFTWARE = 1 << 4
 _STAMPING = _SOF_TX_SOFTWARE | _SOF_RX_SOFTWARE | _SOF_SOFTWARE
 _MSG_ERRQUEUE = 0x2000
-_SOL_RAW, _ICMP_FILTER = 255, 1
-_ICMP6_FILTER = 1
-_V6_REPLY = 129
-_CONTROL_SIZE = 512
-_PACKET_SIZE = 2048
-_DRAIN_LIMIT = 4096
+_IP_RECVTTL, _IPV6_RECVHOPLIMIT = 12, 51
+_MEMINFO = struct.Struct("=9I")
+"""sk_meminfo: bytes that wait, their limit, ..., packets dropped (include/uapi/linux/sock_diag.h)."""
+_BUFFER = 4 << 20
+"""Bytes; asked for, because one reply takes about 1 KiB of it and thousands may come at once."""
+_CONTROL_SIZE = 256
+_HEADERS_SIZE = 128
+"""Bytes before the payload of a packet that left: of ICMP, IP with options, and the layers below."""
 _PERMISSION = (
     "ICMP is not permitted: run as root: sysctl -w net.ipv4.ping_group_range='0 2147483647', "
     "or give the agent CAP_NET_RAW"
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """When something happened: user space's two clocks at the time it saw it, and the kernel's wall clock."""
-
-    monotonic_ns: int
-    wall_ns: int
-    kernel_ns: int | None = None
-    """CLOCK_REALTIME, ns; None when the kernel did not stamp it."""
+Sockaddr = tuple[str, int] | tuple[str, int, int, int]
 
 
-def stamp_now(kernel_ns: int | None = None) -> Stamp:
-    """A stamp of this moment."""
-    return Stamp(time.monotonic_ns(), time.time_ns(), kernel_ns)
+Arrival = tuple[bytes, int | None, Sockaddr, int | None]
+"""An ICMP message without its IP header, its TTL or hop limit, its source, and when the kernel received it.
+
+The time is of CLOCK_REALTIME, ns; it and the TTL are None when not told.
+"""
 
 
 class IcmpSocket:
-    """A non-blocking socket for echo messages of one family, on one interface or on any."""
+    """A non-blocking socket for the echo messages of one family, bound to a link."""
 
     def __init__(
-        self, family: socket.AddressFamily, interface: str, rng: random.Random, stamping: bool = True
+        self,
+        family: socket.AddressFamily,
+        link: ProbedLink,
+        rng: random.Random,
+        stamping: bool = True,
+        size: int = 1472,
     ) -> None:
+        """``size`` is the largest payload to expect, bytes; what is longer is cut."""
+        self._read_size = size + _HEADERS_SIZE
         self.family = family
-        self.interface_index = interface_index(interface) if interface else 0
+        self.interface_index = interface_index(link.device) if link.device else 0
         self._socket, self.raw = _open(family)
         try:
             self._socket.setblocking(False)
-            if interface:
-                bind_to_interface(self._socket, interface)
-            self.identifier = self._identify(rng)
+            bind(self._socket, link)
+            self.identifier = self._identify(link, rng)
+            self._prepare()
         except OSError as exc:
             self.close()
             raise probe_error(exc, "set up an ICMP socket") from exc
         except ProbeError:
             self.close()
             raise
-        if stamping:
-            self._ask_for_stamps()
+        self._headers = self.raw and family == socket.AF_INET
+        self._dropped = 0
+        self.stamping = stamping and self._ask_for_stamps()
 
     def fileno(self) -> int:
         """The descriptor, for the event loop."""
         return self._socket.fileno()
 
-    def send(self, message: bytes, endpoint: Endpoint) -> Stamp:
-        """Send; returns the moment before the call. Raises ProbeError, and then nothing was sent."""
-        before = stamp_now()
+    def send(self, message: bytes, sockaddr: Sockaddr) -> bool:
+        """Send; False when the socket is full just now. Raises ProbeError, and then nothing was sent."""
         try:
-            self._socket.sendto(message, endpoint.sockaddr())
+            self._socket.sendto(message, sockaddr)
+        except BlockingIOError:
+            return False
         except OSError as exc:
-            raise probe_error(exc, f"send to {endpoint.address}") from exc
-        return before
+            raise probe_error(exc, f"send to {sockaddr[0]}") from exc
+        return True
 
-    def received(self) -> Iterator[tuple[bytes, Endpoint, Stamp]]:
-        """The messages that wait, without their IP header, each with its source."""
-        for packet, kernel_ns, sockaddr in self._waiting(0):
-            message = without_ip_header(packet) if self.raw and self.family == socket.AF_INET else packet
-            scope = sockaddr[3] if len(sockaddr) > 3 else 0
-            source = Endpoint(self.family, str(sockaddr[0]).partition("%")[0], scope)
-            yield message, source, stamp_now(kernel_ns)
+    def received(self, limit: int) -> list[Arrival]:
+        """The messages that wait, up to a number of them."""
+        waiting = self._waiting(limit, 0)
+        if self._headers:
+            return [
+                (*ipv4_message(packet), source, kernel_time_ns(control))
+                for packet, control, _, source in waiting
+            ]
+        return [
+            (packet, time_to_live(control), source, kernel_time_ns(control))
+            for packet, control, _, source in waiting
+        ]
 
-    def transmitted(self) -> Iterator[tuple[bytes, int]]:
+    def transmitted(self, limit: int) -> list[tuple[bytes, int | None]]:
         """Packets that left, as they left, lower layers' headers included, with the kernel's time, ns."""
-        for packet, kernel_ns, _ in self._waiting(_MSG_ERRQUEUE):
-            if kernel_ns is not None:
-                yield packet, kernel_ns
+        waiting = self._waiting(limit, _MSG_ERRQUEUE)
+        return [(packet, kernel_time_ns(control)) for packet, control, _, _ in waiting]
+
+    def overflowed(self) -> bool:
+        """Whether the kernel has dropped replies since it was asked last, the socket being full.
+
+        It also counts damaged messages as dropped; but only a socket that nobody reads is full, and it stays
+        so until it is read: therefore ask before reading.
+        """
+        try:
+            facts = _MEMINFO.unpack(self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))
+        except (OSError, struct.error):  # before Linux 4.12
+            return False
+        waiting, limit, dropped = facts[0], facts[1], facts[8]
+        more, self._dropped = dropped != self._dropped, dropped
+        return bool(more and waiting > limit // 2)
 
     def close(self) -> None:
         """Close the descriptor."""
         self._socket.close()
 
-    def _identify(self, rng: random.Random) -> int:
+    def _identify(self, link: ProbedLink, rng: random.Random) -> int:
         if self.raw:
-            return rng.getrandbits(16)
+            identifier = rng.getrandbits(16)
+            only_identifier(self._socket, identifier)
+            return identifier
         # The kernel gives each datagram socket an identifier of its own, and only its own replies.
-        self._socket.bind(("", 0))
+        if not link.source:
+            self._socket.bind(("", 0))
         return int(self._socket.getsockname()[1])
 
-    def _ask_for_stamps(self) -> None:
+    def _prepare(self) -> None:
+        """Room for many replies, and the hop count of each where the packet itself does not show it."""
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _STAMPING)
-        except OSError:
-            return  # user space stamps then, and the readings say so
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+        except OSError:  # without CAP_NET_ADMIN, net.core.rmem_max is the limit
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        if self.family == socket.AF_INET6:
+            self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVHOPLIMIT, 1)
+        elif not self.raw:
+            self._socket.setsockopt(socket.SOL_IP, _IP_RECVTTL, 1)
 
-    def _waiting(self, flags: int) -> Iterator[tuple[bytes, int | None, tuple[str, int, int, int]]]:
-        for _ in range(_DRAIN_LIMIT):
+    def _ask_for_stamps(self) -> bool:
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, _STAMPING)
+        except OSError:
+            return False  # user space stamps then, and the readings say so
+        return True
+
+    def _waiting(self, limit: int, flags: int) -> list[tuple[bytes, Control, int, Sockaddr]]:
+        """What recvmsg gives, call by call; a list, because thousands a second come through here."""
+        recvmsg, size, taken = self._socket.recvmsg, self._read_size, []
+        for _ in range(limit):
             try:
-                packet, control, _, source = self._socket.recvmsg(_PACKET_SIZE, _CONTROL_SIZE, flags)
+                taken.append(recvmsg(size, _CONTROL_SIZE, flags))
             except OSError as exc:
                 if flags or exc.errno in (errno.EAGAIN, errno.EINTR, errno.EBADF):
-                    return
-                continue  # an asynchronous error, cleared by having been told
-            yield packet, kernel_time_ns(control), source
-
-
-def kernel_time_ns(control: list[tuple[int, int, bytes]]) -> int | None:
-    """The software timestamp among control messages: the first of three timespecs, 32 or 64 bits a field."""
-    for level, kind, data in control:
-        if level == socket.SOL_SOCKET and kind in (_SO_TIMESTAMPING, _SO_TIMESTAMPING_NEW):
-            seconds, nanoseconds = struct.unpack_from("=qq" if len(data) >= 48 else "=ii", data)
-            return seconds * 1_000_000_000 + nanoseconds or None
-    return None
+                    break
+                # else an asynchronous error, cleared by having been told
+        return taken
 
 
 def _open(family: socket.AddressFamily) -> tuple[socket.socket, bool]:
@@ -157,15 +188,5 @@ def _open(family: socket.AddressFamily) -> tuple[socket.socket, bool]:
         raise ProbeError(Outcome.DENIED, _PERMISSION) from exc
     except OSError as exc:
         raise probe_error(exc, "open an ICMP socket") from exc
-    _only_replies(raw)
+    only_replies(raw)
     return raw, True
-
-
-def _only_replies(raw: socket.socket) -> None:
-    """Keep all but echo replies from waking the agent (a set bit blocks a type)."""
-    if raw.family == socket.AF_INET6:
-        blocked = [0xFFFFFFFF] * 8
-        blocked[_V6_REPLY >> 5] &= ~(1 << (_V6_REPLY & 31))
-        raw.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, struct.pack("=8I", *blocked))
-    else:
-        raw.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("=I", 0xFFFFFFFF & ~1))

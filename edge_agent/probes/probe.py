@@ -71,4 +71,4 @@ class Cadence:
 def require_between(section: str, name: str, value: float, low: float, high: float) -> None:
     """Raise ValueError, naming the setting, unless low <= value <= high."""
     if not low <= value <= high:
-        raise ValueError(f"{section}: {name} is {value:g}, not {low:g} to {high:g}")
+        raise ValueError(f"{section}: {name} is {value:.15g}, not {low:.15g} to {high:.15g}")

@@ -10,10 +10,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import agent, ingest, wire
+from tests.benchmarks import agent, echo, ingest, wire
 from tests.benchmarks.paired import Row
 
-SUITES = {"wire": wire.rows, "ingest": ingest.rows, "agent": agent.rows}
+SUITES = {"wire": wire.rows, "ingest": ingest.rows, "agent": agent.rows, "echo": echo.rows}
 
 
 def main() -> int:

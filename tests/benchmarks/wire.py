@@ -22,7 +22,8 @@ def minute() -> Batch:
         for link, base in enumerate(bases):
             trip = sorted(int(base + noise.expovariate(50 / base)) for _ in range(5))
             mean, spread = sum(trip) // 5, trip[-1] - trip[0]
-            values = (5, 5, 0, 0, 0, 0, trip[0], trip[2], None, trip[-1], mean, spread // 3, spread // 4)
+            times = (trip[0], trip[2], None, trip[-1], mean, spread // 3, spread // 4)
+            values = (5, 5, 0, 0, 0, 0, *times, 0, 64)
             at = start + turn * 10_000 + link * 900 + noise.randrange(200)
             readings.append(Reading(f"site-{link:02d}.wlan{link % 2}", "echo", at, values, Flag(7)))
     return Batch("gw-0001", 0x6500_0000_1234_5678, 1000, start + 60_000, tuple(readings))

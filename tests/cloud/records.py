@@ -23,12 +23,12 @@ def echo(
     times: tuple[int | None, ...] = (None,) * 7
     if received and p50 is not None:
         times = (p50 - 500, p50, None, p50 + 900, p50 + 50, 300, 200)
-    return Reading(link, "echo", at_ms, (sent, received, 0, 0, 0, 0, *times), Flag.CLOCK_SYNCED)
+    return Reading(link, "echo", at_ms, (sent, received, 0, 0, 0, 0, *times, 0, 64), Flag.CLOCK_SYNCED)
 
 
 def interface(link: str = "a.b", at_ms: int = NOW - 5_000, up: int = 1) -> Reading:
     """An interface reading of 100 Mbit/s that carried 1 Mbit in and 2 Mbit out in 10 s."""
-    values = (up, 100_000, 1, 1_500, 10_000, 125_000, 250_000, 100, 200, 0, 1, 0, 2)
+    values = (up, 100_000, 1, 1_500, 10_000, 125_000, 250_000, 100, 200, 0, 1, 0, 2, None, None, None)
     return Reading(link, "interface", at_ms, values, Flag.CLOCK_SYNCED)
 
 

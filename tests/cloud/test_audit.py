@@ -19,20 +19,25 @@ from cloud.__main__ import main
 from cloud.audit_compare import Report, TruthError, compare, settle, truth
 from cloud.audit_items import Item
 from cloud.audit_ledger import Ledger
-from edge_agent.contract import Batch, Reading, describe_reading, encode
+from edge_agent.contract import Batch, Reading, describe_reading, encode, row
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 START_MS = 1_790_000_000_000
-ECHO = (5, 5, 0, 0, 0, 0, 1000, 1100, None, 1300, 1120, 90, 70)
+ECHO = (5, 5, 0, 0, 0, 0, 1000, 1100, None, 1300, 1120, 90, 70, 0, 64)
 
 
 def batch(gateway: str, number: int, rows: int = 6) -> Batch:
     """The number-th minute of a gateway: rows readings of one link, 10 s apart."""
     first = number * rows
     readings = tuple(
-        Reading(f"{gateway}:radio1", "echo", START_MS + (first + row) * 10_000, (*ECHO[:11], first + row, 70))
+        Reading(
+            f"{gateway}:radio1",
+            "echo",
+            START_MS + (first + row) * 10_000,
+            (*ECHO[:11], first + row, *ECHO[12:]),
+        )
         for row in range(rows)
     )
     return Batch(gateway, 77, first, START_MS, readings)
@@ -227,6 +232,21 @@ def test_settling_does_not_wait_for_what_cannot_heal(scene: Scene) -> None:
     report = settle(scene.ledger, lambda: scene.table, 30, monotonic=clock.monotonic, sleep=clock.sleep)
     assert report.counts["doubled"] == 6
     assert clock.now == 0
+
+
+def test_the_hops_of_one_path_are_told_apart_though_their_time_is_one(
+    tmp_path: Path,
+) -> None:
+    values = [row("path", hop=hop, hops=3, sent=3, answered=hop) for hop in (1, 2, 3)]
+    hops = tuple(Reading("gw:radio1", "path", START_MS, each) for each in values)
+    scene = Scene([Batch("gw", 7, 0, START_MS, hops)])
+    ledger = Ledger()
+    file = tmp_path / "run.jsonl"
+    file.write_bytes(lines(*scene.batches))
+    ledger.add_generated(truth([file]))
+    assert compare(ledger, scene.table).exact
+    lost = replace(scene.batches[0], readings=hops[:2])
+    assert compare(ledger, [item(lost)]).counts["missing"] == 1
 
 
 # --- truth files ----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud import audit_wire
+from cloud import audit_kinds, audit_wire
 from edge_agent.contract import KINDS, Batch, Flag, Link, Outcome, Reading, encode, encode_json
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,12}", fullmatch=True)
@@ -67,7 +67,7 @@ def test_it_reads_the_json_form_to_the_same(batch: Batch) -> None:
 def test_its_kinds_flags_and_outcomes_are_those_of_the_contract() -> None:
     ours = {
         name: (code, [(field.name, field.width, field.over) for field in fields])
-        for code, (name, fields) in audit_wire.KINDS.items()
+        for code, (name, fields) in audit_kinds.KINDS.items()
     }
     theirs = {}
     for name, kind in KINDS.items():

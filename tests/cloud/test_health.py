@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloud.health import Tally, is_down, p50_us, tally, total
+from cloud.health import Tally, is_down, max_us, p50_us, p95_us, tally, total
 from edge_agent.contract import KINDS, Outcome, Reading, not_measured
 from tests.cloud.records import NOW, denied, echo, interface
 
@@ -28,6 +28,14 @@ def counted(kind: str, **columns: int) -> Reading:
         (counted("connect", sent=3, connected=0, refused=3, timed_out=0), Tally(3, 3), False),
         (counted("connect", sent=3, connected=1, refused=0, timed_out=2), Tally(3, 1), False),
         (counted("connect", sent=3, connected=0, refused=0, timed_out=3), Tally(3, 0), True),
+        (counted("stamp", sent=10, received=7, late=1, in_flight=1), Tally(9, 8), False),
+        (counted("stamp", sent=10, received=0, late=0, in_flight=0), Tally(10, 0), True),
+        (counted("http", sent=1, answered=1, refused=0, timed_out=0), Tally(1, 1), False),
+        (counted("http", sent=1, answered=0, refused=1, timed_out=0), Tally(1, 1), False),
+        (counted("http", sent=1, answered=0, refused=0, timed_out=1), Tally(1, 0), True),
+        (counted("dns", sent=3, answered=2, timed_out=1, corrupt=0), Tally(3, 2), False),
+        (counted("capacity", sent=200, received=150), None, None),
+        (counted("path", hop=1, sent=3, answered=0), None, None),
         (interface(), None, False),
         (interface(up=0), None, True),
         (not_measured("a.b", "interface", NOW, Outcome.NO_INTERFACE), None, None),
@@ -46,7 +54,17 @@ def test_a_reply_late_for_its_round_is_not_lost_over_the_batch() -> None:
     assert total(each for each in map(tally, rounds) if each).lost == 1
 
 
-def test_the_median_time_is_that_of_echo_or_connect() -> None:
+def test_the_median_time_is_that_of_the_kinds_own() -> None:
     assert p50_us(echo(p50=7_000)) == 7_000
     assert p50_us(counted("connect", connect_p50_us=5)) == 5
+    assert p50_us(counted("stamp", rtt_p50_us=6)) == 6
+    assert p50_us(counted("http", first_byte_us=7)) == 7
+    assert p50_us(counted("dns", lookup_p50_us=8)) == 8
     assert p50_us(interface()) is None
+
+
+def test_the_95th_percentile_is_of_kinds_that_have_one() -> None:
+    assert p95_us(counted("stamp", rtt_p95_us=9)) == 9
+    assert p95_us(counted("dns", lookup_max_us=8)) is None
+    assert max_us(counted("dns", lookup_max_us=8)) == 8
+    assert max_us(interface()) is None

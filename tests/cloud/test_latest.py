@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,8 +51,8 @@ def test_a_series_comes_back_as_it_went_in(reading: Reading, sent: int, lost: in
 
 def test_a_series_of_an_older_version_reads_its_new_columns_as_null() -> None:
     whole = latest.pack_series(Series(echo(), 5, 0))
-    read = latest.unpack_series("echo", "a.b", whole[:-2]).reading
-    assert read["ipdv_mean_us"] is None
+    read = latest.unpack_series("echo", "a.b", whole[:-1]).reading
+    assert (echo()["reply_ttl"], read["reply_ttl"]) == (64, None)
     assert read["rtt_p50_us"] == echo()["rtt_p50_us"]
 
 
@@ -98,8 +99,17 @@ def test_peers_and_media_are_named_for_the_links_of_the_batch_alone() -> None:
     assert state.site == "hill"
 
 
+def test_a_series_of_the_first_format_is_still_read() -> None:
+    plain = bytes([1, 5, 0, 0, 1, 0, 6, 6, 1, 1, 1, 1, 11, 13, 0, 16])
+    read = latest.unpack_series("echo", "a.b", plain).reading
+    assert (read.at_ms, read["received"], read["rtt_min_us"], read["rtt_p50_us"]) == (5, 5, 10, 12)
+    assert (read["rtt_p95_us"], read["rtt_max_us"], read["foreign"]) == (None, 15, None)
+
+
 def test_the_state_of_ten_links_and_their_peers_is_one_write_unit() -> None:
-    sealed = fleet_batch("gateway-00017", NOW - 60_000)
+    simulated = fleet_batch("gateway-00017", NOW - 60_000)
+    measured = [replace(each, values=(*each.values[:-1], 64)) for each in simulated.readings]
+    sealed = replace(simulated, readings=tuple(measured))
     links = {
         reading.link: Link(reading.link, peer="gateway-00018", medium="radio") for reading in sealed.readings
     }
@@ -146,5 +156,5 @@ def test_equal_times_are_told_apart_by_the_order_of_sealing(cloud: Cloud) -> Non
 
 def test_a_series_of_a_kind_that_is_not_known_is_left_out() -> None:
     item = stored(latest.update([arrival(batch())], {}))
-    item["s#stamp#a.b"] = {"B": b"\x01\x00"}
+    item["s#smell#a.b"] = {"B": b"\x01\x00"}
     assert [series.reading.kind for series in latest.parse(item).series] == ["echo"]

@@ -13,7 +13,7 @@ import pytest
 from cloud import __main__ as linkview
 from cloud import queries
 from cloud.target import Target
-from edge_agent.contract import Link
+from edge_agent.contract import KINDS, Flag, Link, Reading, row
 from tests.cloud.conftest import STACK
 from tests.cloud.records import batch, denied, echo, envelope, interface, records
 
@@ -299,3 +299,36 @@ def test_only_the_command_that_is_meant_is_imported() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "no local cloud in /nonexistent" in done.stderr
+
+
+def test_every_kind_of_reading_is_stored_shown_and_in_the_history(view: View, cloud: Cloud, now: int) -> None:
+    at = now - 30_000
+    hops = [
+        Reading("a.b", "path", at, row("path", hop=hop, hops=2, sent=3, answered=3), Flag.CLOCK_SYNCED)
+        for hop in (1, 2)
+    ]
+    plain = [Reading("a.b", kind, at, row(kind), Flag.CLOCK_SYNCED) for kind in KINDS if kind != "path"]
+    host = Reading("host", "host", at + 1, row("host", cpu_permille=125, temperature_ck=32_215, throttled=1))
+    given = [echo("a.b", at + 1), *plain, *hops, host]
+    assert cloud.ingest(records(envelope(batch("gw-1", given), rx=now)), now_ms=now) == []
+    (link,) = view.json("links")
+    assert (link["link"], link["kind"]) == ("a.b", "echo")
+    found = view.json("history", "a.b")
+    assert sorted(each["kind"] for each in found) == sorted(each.kind for each in given if each.link == "a.b")
+    assert [each["hop"] for each in view.json("history", "a.b", "--kind", "path")] == [1, 2]
+    for kind in KINDS:
+        code, out, _ = view("history", "host" if kind == "host" else "a.b", "--kind", kind)
+        assert (code, f"{kind} of " in out) == (0, True)
+
+
+def test_a_gateways_health_is_in_the_list_of_gateways_and_is_no_link(
+    view: View, cloud: Cloud, now: int
+) -> None:
+    columns = row("host", cpu_permille=125, temperature_ck=32_215, throttled=1)
+    host = Reading("host", "host", now - 9_000, columns, Flag.CLOCK_SYNCED)
+    cloud.ingest(records(envelope(batch("gw-1", [host, echo("a.b", now - 8_000)]), rx=now)), now_ms=now)
+    _, out, _ = view("gateways")
+    assert "CPU 12 %, 49 °C, under-voltage" in " ".join(out.split())
+    (found,) = view.json("gateways")
+    assert (found["links"], found["host"]["cpu_permille"]) == (1, 125)
+    assert [each["link"] for each in view.json("links")] == ["a.b"]

@@ -6,6 +6,7 @@ from cloud.keys import ChunkId
 from cloud.latest import Latest, Neighbour, Series
 from cloud.ranking import LinkRow, State, ordered, rows
 from edge_agent.contract import Reading
+from edge_agent.contract import row as values
 from tests.cloud.records import NOW, denied, echo, interface
 
 HOUR = 3_600_000
@@ -67,6 +68,27 @@ def test_an_interface_that_is_down_takes_the_link_down() -> None:
 def test_a_fresh_kind_speaks_before_a_preferred_one_that_is_silent() -> None:
     assert row(echo(at_ms=NOW - HOUR), interface()).speaker.reading.kind == "interface"
     assert row(echo(), interface()).speaker.reading.kind == "echo"
+
+
+def figures(kind: str, at_ms: int = NOW, link: str = "a.b", **columns: int) -> Reading:
+    return Reading(link, kind, at_ms, values(kind, **columns))
+
+
+def test_what_cannot_tell_up_from_down_never_speaks_for_a_link() -> None:
+    quiet = [figures(kind) for kind in ("capacity", "bulk", "load", "path", "neighbour")]
+    found = row(echo(at_ms=NOW - HOUR), *quiet)
+    assert (found.speaker.reading.kind, found.state) == ("echo", State.NO_DATA)
+    assert row(*quiet).state is State.NOT_MEASURED
+
+
+def test_stamp_speaks_before_connect_and_echo_before_both() -> None:
+    stamp, connect = figures("stamp", sent=5, received=5), figures("connect", sent=3, connected=3)
+    assert row(connect, stamp).speaker.reading.kind == "stamp"
+    assert row(connect, stamp, echo()).speaker.reading.kind == "echo"
+
+
+def test_the_health_of_a_gateway_is_no_link() -> None:
+    assert rows([state(figures("host", link="host", cpu_permille=5))], NOW) == []
 
 
 def test_a_link_names_its_peer_and_medium() -> None:

@@ -258,6 +258,8 @@ def echo() -> Callable[..., Reading]:
             0,
             0,
             *(1000 + (number * 7919 + column * 104_729) % 9000 for column in range(7)),
+            0,
+            64,
         )
         assert len(values) == len(KINDS["echo"].columns)
         at = 1_790_000_000_000 + number * 1000 if at_ms is None else at_ms

@@ -14,6 +14,7 @@ PRELUDE = """
 import asyncio, os, signal, subprocess, sys
 from edge_agent.contract import Flag, Link, Outcome
 from edge_agent.probes import ConnectSettings, EchoSettings, InterfaceSettings, ProbeError
+from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.connect import ConnectProbe
 from edge_agent.probes.echo import EchoProbe
 from edge_agent.probes.interface import InterfaceProbe

@@ -24,6 +24,7 @@ from edge_agent.contract import Reading, decode, describe_reading
 from edge_agent.intake import Intake, Recorder
 from edge_agent.pulse import Pulse
 from edge_agent.spool import Spool
+from tests.edge_agent.conftest import free_port
 
 Echo = Callable[..., Reading]
 Start = Callable[..., "Running"]
@@ -474,3 +475,47 @@ def test_a_record_that_fails_ends_but_the_readings_are_kept(
     asyncio.run(work())
     assert kept(spool) == [echo(number) for number in range(3)]
     assert caplog.text.count("the record ends here") == 1
+
+
+# --- what it measures of itself, and answers ------------------------------------------------------
+
+
+def test_the_gateways_own_health_is_delivered_under_its_own_name(
+    start: Start, config_file: Any, broker: Any, observer: Any, eventually: Any
+) -> None:
+    path = config_file(broker.port, extra="[probe.host]\nperiod_s = 0.3\ntimeout_s = 0.3\n")
+    path.write_text(path.read_text().replace('name = "gw-1"\n', 'name = "gw-1"\nprobes = ["host"]\n', 1))
+    running = start(path)
+    eventually(lambda: any(each["kind"] == "host" for each in delivered(observer.received)))
+    assert running.end() == 0
+    told = [each for each in delivered(observer.received) if each["kind"] == "host"]
+    assert {each["link"] for each in told} == {"host"}
+    assert told[-1]["memory_total_kib"] > 0
+
+
+def test_an_agent_with_a_reflector_answers_stamp_and_one_without_does_not(
+    start: Start, config_file: Any, broker: Any, eventually: Any
+) -> None:
+    port, train_port = free_port(), free_port()
+    section = f"[reflector]\nenabled = true\nport = {port}\ntrain_port = {train_port}\n"
+    running = start(config_file(broker.port, extra=section))
+    eventually(lambda: "the reflector answers STAMP" in running.log)
+    command = [sys.executable, "-m", "edge_agent", "probe", "stamp", "127.0.0.1", "--port", str(port)]
+    done = subprocess.run([*command, "--count", "3", "--timeout", "1"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert running.end() == 0
+    done = subprocess.run([*command, "--count", "3", "--timeout", "1"], capture_output=True, text=True)
+    assert done.returncode != 0
+
+
+def test_a_reflector_whose_port_is_taken_does_not_stop_the_measuring(
+    start: Start, config_file: Any, broker: Any, observer: Any
+) -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as taken:
+        taken.bind(("::", 0))
+        port = taken.getsockname()[1]
+        section = f"[reflector]\nenabled = true\nport = {port}\ntrain_port = {free_port()}\n"
+        running = start(config_file(broker.port, extra=section))
+        observer.wait_for(1)
+        assert "the reflector does not start, the agent does: " in running.log
+        assert running.end() == 0

@@ -201,8 +201,20 @@ def test_probe_that_could_not_measure_is_one_line_and_another_status(run: Run) -
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("icmp", "127.0.0.1", "--count", "0"), "edge-agent probe: count is 0, not 1 to 100\n"),
-        (("tcp", "127.0.0.1", "--port", "0"), "edge-agent probe: port is 0, not 1 to 65535\n"),
+        (("icmp", "127.0.0.1", "--count", "0"), "--count: [probe.echo] count is 0, not 1 to 100\n"),
+        (("icmp", "127.0.0.1", "--port", "7"), "--port: [probe.echo] port: unknown key\n"),
+        (
+            ("icmp", "x", "--set", "sise=9"),
+            "--set sise: [probe.echo] sise: unknown key; did you mean size?\n",
+        ),
+        (("icmp", "x", "--set", "size"), "--set size: not KEY=VALUE\n"),
+        (
+            ("icmp", "x", "--next-hop", "r1"),
+            "--next-hop: edge-agent probe next_hop 'r1' is not an IP address\n",
+        ),
+        (("icmp",), "edge-agent probe icmp: TARGET is missing\n"),
+        (("load", "x"), "edge-agent probe load: --interface is missing: whose traffic is the load?\n"),
+        (("tcp", "127.0.0.1", "--port", "0"), "--port: [probe.connect] port is 0, not 1 to 65535\n"),
     ],
 )
 def test_probe_refuses_what_makes_no_sense(run: Run, arguments: tuple[str, ...], complaint: str) -> None:
@@ -278,7 +290,7 @@ def test_version_names_agent_contract_and_python(run: Run) -> None:
 
 def test_help_lists_every_command(run: Run) -> None:
     printed = run("--help").stdout
-    for command in ("run", "check", "once", "probe", "decode", "version"):
+    for command in ("run", "check", "once", "probe", "reflect", "decode", "version"):
         assert re.search(rf"^ +{command} ", printed, re.MULTILINE)
         assert run(command, "--help").returncode == 0
 

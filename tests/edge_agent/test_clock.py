@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.clock import ManualClock, SystemClock, Timex, is_synced
+from edge_agent.clock import ManualClock, SystemClock, Timex, error_ns, is_synced
 
 
 def kernel(status: int, result: int = 0) -> bool:
@@ -31,6 +31,19 @@ def test_a_refused_call_is_unsynced() -> None:
     assert not kernel(0x0001, result=-1)
 
 
+@pytest.mark.parametrize(
+    ("status", "result", "expected"), [(0x0001, 0, 1_500_000), (0x0041, 5, None), (0x0001, -1, None)]
+)
+def test_the_error_of_a_clock_is_known_only_while_it_is_synced(
+    status: int, result: int, expected: int | None
+) -> None:
+    def adjtimex(timex: Timex) -> int:
+        timex.status, timex.maxerror = status, 1500
+        return result
+
+    assert error_ns(adjtimex) == expected
+
+
 def test_the_status_is_read_where_the_kernel_writes_it() -> None:
     """adjtimex(2) returns TIME_ERROR (5) whenever STA_UNSYNC is set, which checks the layout."""
     libc, timex = ctypes.CDLL(None), Timex()
@@ -41,6 +54,7 @@ def test_the_status_is_read_where_the_kernel_writes_it() -> None:
     assert state == 5 or not unsynced
     assert timex.maxerror > 0, "zero would mean that the kernel wrote elsewhere"
     assert SystemClock().synced() is not unsynced
+    assert (SystemClock().error_ns() is None) is unsynced
 
 
 def test_wall_time_is_in_milliseconds() -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from edge_agent.config import SECTIONS, Config, ConfigError
 from edge_agent.config_load import load, missing_library
-from edge_agent.contract import Link
-from edge_agent.probes import EchoSettings
+from edge_agent.contract import KINDS, Link
+from edge_agent.probes import PROBES, SETTINGS, EchoSettings
+from edge_agent.probes.binding import ProbedLink
 from edge_agent.toml_lines import line_of, locate
 
 FOLDER = Path(__file__).parent.parent / "config"
@@ -152,7 +153,7 @@ def test_a_deeply_nested_file_is_refused_like_any_other(tmp_path: Path) -> None:
 def test_a_configuration_without_links_is_warned_about(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text('[gateway]\nname="g"\n[mqtt]\nendpoint="b"\nrule="r"\nca="a"\ncertificate="c"\nkey="k"\n')
-    assert load(path, {}, with_files=False).warnings == (f"{path}: no [[link]]: nothing is measured",)
+    assert load(path, {}, with_files=False).warnings == (f"{path}: no [[link]]: no link is measured",)
 
 
 # --- credentials ----------------------------------------------------------------------------------
@@ -258,3 +259,84 @@ deep = 1
     assert lines[("link", 1, "more", "deep")] == 17
     assert line_of(lines, ("t", "quoted key", "list", 1, "z")) == 7
     assert line_of(lines, ("nowhere",)) is None
+
+
+def test_the_keys_that_probes_and_reflector_share_are_looked_at_where_they_are_used(
+    enrolled: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = enrolled()
+    (tmp_path / "short.key").write_text("x")
+    path.write_text(
+        path.read_text()
+        + '[reflector]\nenabled = true\nkey_file = "short.key"\n[probe.stamp]\nkey_file = "nowhere.key"\n'
+    )
+    (problem,) = with_files(path)
+    place = f"{path}:15: [reflector] key_file {tmp_path}/short.key holds 1 bytes, not 16 to 1024"
+    assert problem.startswith(place)
+    path.write_text(path.read_text().replace('probes = ["echo"]', 'probes = ["echo", "stamp"]'))
+    missing = (
+        f"{path}:17: [probe.stamp] key_file cannot read {tmp_path}/nowhere.key: No such file or directory"
+    )
+    assert with_files(path)[1] == missing
+
+
+# --- links, probes and the reflector --------------------------------------------------------------
+
+HEAD = '[gateway]\nname="g"\n[mqtt]\nendpoint="b"\nrule="r"\nca="a"\ncertificate="c"\nkey="k"\n'
+
+
+def many_links(path: Path, count: int) -> Path:
+    path.write_text(
+        HEAD + "".join(f'[[link]]\nid="l{n}"\ntarget="t"\nprobes=["echo"]\n' for n in range(count))
+    )
+    return path
+
+
+def test_thousands_of_links_are_read_and_too_many_are_refused(tmp_path: Path) -> None:
+    path = many_links(tmp_path / "agent.toml", 2_000)
+    config = load(path, {}, with_files=False)
+    assert len(config.links) == 2_000
+    assert config.warnings == (
+        f"{path}: more than 1,500 links: all is stored, but linkview may not list them all",
+    )
+    assert problems(many_links(path, 5_001)) == [f"{path}:20009: [[link]] more than 5,000 links"]
+
+
+def test_a_link_is_probed_as_it_is_kept_on_its_way() -> None:
+    assert good().links[0].probed == ProbedLink(
+        "north-tower",
+        "gw-2",
+        "eth0",
+        "10.0.0.2",
+        "20",
+        "10.0.0.2",
+        "radio",
+        True,
+        source="10.0.0.1",
+        mark=7,
+    )
+    assert good().links[0].probed.device == "eth0.20"
+
+
+def test_a_list_can_come_from_the_environment() -> None:
+    environment = {
+        "EDGE_AGENT_REFLECTOR__ALLOW": "10.0.0.0/8, fd00::/8",
+        "EDGE_AGENT_REFLECTOR__KEY_FILE": "stamp.key",
+        "EDGE_AGENT_GATEWAY__PROBES": "",
+    }
+    config = good(environment)
+    assert config.reflector.allow == ("10.0.0.0/8", "fd00::/8")
+    assert config.reflector.key_file == FOLDER / "stamp.key"
+    assert config.gateway.probes == ()
+
+
+def test_nobody_is_answered_unless_told(tmp_path: Path) -> None:
+    path = many_links(tmp_path / "agent.toml", 1)
+    config = load(path, {}, with_files=False)
+    assert (config.reflector.enabled, config.reflector.bulk, config.gateway.probes) == (False, False, ())
+
+
+@pytest.mark.parametrize("name", sorted(PROBES))
+def test_every_probe_knows_its_kind_and_its_settings(name: str) -> None:
+    assert getattr(PROBES[name], "kind") in KINDS  # noqa: B009
+    assert SECTIONS[f"probe.{name}"] is SETTINGS[name]

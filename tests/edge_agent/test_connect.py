@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from edge_agent.contract import KINDS, Link, Outcome
+from edge_agent.contract import KINDS, Outcome
 from edge_agent.probes import ConnectSettings, Measurement, ProbeError
+from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.connect import Attempt, ConnectProbe, summary
 from tests.edge_agent.netns import needs_netns, run_in_netns
 
@@ -24,7 +25,7 @@ def listener() -> Iterator[socket.socket]:
 
 def connect(port: int, target: str = "127.0.0.1", interface: str = "", timeout_s: float = 5) -> Measurement:
     settings = ConnectSettings(timeout_s=timeout_s, port=port)
-    return asyncio.run(ConnectProbe(settings)(Link("here", target=target, interface=interface)))
+    return asyncio.run(ConnectProbe(settings)(ProbedLink("here", target=target, interface=interface)))
 
 
 def test_a_round_is_summed_up_in_counts_and_microseconds() -> None:
@@ -112,7 +113,7 @@ def test_connections_that_do_not_fit_the_timeout_are_refused() -> None:
 def test_no_route_is_unreachable_not_silence() -> None:
     said = run_in_netns("""
         for target in ("192.0.2.1", "2001:db8::1"):
-            error = asyncio.run(outcome(ConnectProbe(ConnectSettings()), Link("a", target=target)))
+            error = asyncio.run(outcome(ConnectProbe(ConnectSettings()), ProbedLink("a", target=target)))
             print(error.outcome.name)
     """)
     assert said.split() == ["UNREACHABLE", "UNREACHABLE"]
@@ -127,7 +128,7 @@ def test_over_a_link_refusal_and_a_silent_host_are_told_apart() -> None:
             try:
                 for target in ("10.9.0.2", "10.9.0.3"):
                     probe = ConnectProbe(ConnectSettings(timeout_s=4.5, port=9))
-                    print(*(await probe(Link("a", target=target, interface="v0"))).values[:4])
+                    print(*(await probe(ProbedLink("a", target=target, interface="v0"))).values[:4])
             finally:
                 holder.kill()
         asyncio.run(main())

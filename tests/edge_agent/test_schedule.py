@@ -6,9 +6,9 @@ import asyncio
 import heapq
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 from hypothesis import given
@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 
 from edge_agent.clock import ManualClock
 from edge_agent.contract import KINDS, Flag, Link, Outcome, Reading
+from edge_agent.grid import next_due, phases
 from edge_agent.probes import Measurement, ProbeError
-from edge_agent.schedule import Scheduler, Series, next_due
+from edge_agent.probes.binding import ProbedLink
+from edge_agent.schedule import MEASUREMENTS_MAX, Scheduler, Series
 
 VALUES = (3, 3, 0, 0, 1000, 1000, 1000, 1000)
 MEASURED = Measurement("connect", VALUES)
+Measured = Measurement | Sequence[Measurement]
 START_MS = 1_700_000_000_000
 
 
@@ -29,10 +32,10 @@ class Scripted:
 
     kind = "connect"
 
-    def __init__(self, action: Callable[[], Awaitable[Measurement]] | None = None) -> None:
+    def __init__(self, action: Callable[[], Awaitable[Measured]] | None = None) -> None:
         self._action = action
 
-    async def __call__(self, link: Link) -> Measurement:
+    async def __call__(self, link: Link) -> Measured:
         return await self._action() if self._action else MEASURED
 
     def close(self) -> None:
@@ -87,7 +90,7 @@ class VirtualTime:
 
 
 def series(name: str, probe: Scripted, period_s: float = 10, timeout_s: float = 5) -> Series:
-    return Series(Link(name), "connect", probe, period_s, timeout_s)
+    return Series(ProbedLink(name), "connect", probe, period_s, timeout_s)
 
 
 def readings(time: VirtualTime, seconds: float, *every: Series, seed: int = 1) -> list[Reading]:
@@ -121,11 +124,60 @@ def test_rounds_keep_their_period_without_drift_however_long_each_takes() -> Non
     assert {at - times[0] - 10_000 * turn for turn, at in enumerate(times)} <= {-1, 0, 1}
 
 
-def test_each_series_has_a_random_phase_within_its_period() -> None:
-    taken = readings(VirtualTime(), 10, *(series(f"l{n}", Scripted()) for n in range(200)))
-    phases = sorted(reading.at_ms - START_MS for reading in taken)
-    assert len(phases) == 200 and phases[0] >= 0 and phases[-1] < 10_000
-    assert max(later - earlier for earlier, later in pairwise(phases)) < 1000
+@pytest.mark.parametrize("number", [2, 13, 200])
+def test_series_of_one_period_are_spread_over_it_evenly(number: int) -> None:
+    taken = readings(VirtualTime(), 10, *(series(f"l{n}", Scripted()) for n in range(number)))
+    begun = sorted(reading.at_ms - START_MS for reading in taken)
+    assert len(begun) == number and begun[0] >= 0 and begun[-1] < 10_000
+    gaps = [later - earlier for earlier, later in pairwise([*begun, begun[0] + 10_000])]
+    assert min(gaps) > 10_000 / number / 3
+    assert max(gaps) < 10_000 / number * 3
+
+
+def test_in_5000_series_of_mixed_periods_no_second_has_a_burst() -> None:
+    periods = [10] * 3000 + [60] * 1500 + [5] * 500
+    begun = [begin // 0.1 for begin in phases(periods, 0.3)]
+    # In its first 5 s: 300, 25 and 100 begin each second; a tenth of a second of them is 42.5.
+    counts = [begun.count(tenth) for tenth in range(50)]
+    assert min(counts) >= 32 and max(counts) <= 53
+
+
+def moved(jitter: float, timeout_s: float = 5) -> list[float]:
+    """How far 1000 rounds of one series are from its grid, in periods."""
+    one = Series(ProbedLink("a"), "connect", Scripted(), 10, timeout_s, jitter)
+    (still,) = readings(VirtualTime(), 10, one._replace(jitter=0))
+    times = [each.at_ms - still.at_ms for each in readings(VirtualTime(), 10_000 + 9.9, one)]
+    return [at / 10_000 - turn for turn, at in enumerate(times)]
+
+
+def test_jitter_moves_each_round_to_either_side_of_its_grid_and_never_adds_up() -> None:
+    shifts = moved(0.1)
+    assert len(shifts) >= 1000
+    assert -0.1005 <= min(shifts) < -0.09 and 0.09 < max(shifts) <= 0.1005
+    assert abs(sum(shifts)) / len(shifts) < 0.01
+    assert len(set(shifts)) > 500
+
+
+def test_jitter_never_moves_a_round_into_the_time_of_another() -> None:
+    assert -0.0101 < min(moved(0.5, timeout_s=9.8)) < max(moved(0.5, timeout_s=9.8)) < 0.0101
+    assert set(moved(0.5, timeout_s=10)) <= {0, 0.0001, -0.0001}
+
+
+def test_rounds_that_take_their_whole_period_are_one_after_another() -> None:
+    time = VirtualTime()
+    running: list[int] = []
+
+    async def act() -> Measurement:
+        running.append(1)
+        assert len(running) == 1
+        await time.sleep(8)
+        running.pop()
+        return MEASURED
+
+    one = Series(ProbedLink("a"), "connect", Scripted(act), 8, 8, 0.5)
+    taken = readings(time, 799.9, one)
+    assert {reading.outcome for reading in taken} == {Outcome.MEASURED}
+    assert 98 <= len(taken) <= 100
 
 
 def test_phases_come_from_the_generator_that_is_given() -> None:
@@ -186,6 +238,39 @@ def test_the_next_round_is_on_the_grid_after_the_last_and_not_past(
 def test_run_once_runs_every_series_once() -> None:
     taken = once(*(series(f"l{n}", Scripted()) for n in range(5)))
     assert sorted(reading.link for reading in taken) == [f"l{n}" for n in range(5)]
+
+
+def adaptive(probe: Scripted) -> Series:
+    return Series(ProbedLink("a"), "connect", probe, 10, 5, adaptive=True)
+
+
+def test_an_adaptive_series_of_a_quiet_link_slows_down_to_a_quarter() -> None:
+    taken = readings(VirtualTime(), 1_000, adaptive(Scripted()))
+    steps = [later.at_ms - earlier.at_ms for earlier, later in pairwise(taken)]
+    assert steps == sorted(steps)
+    assert steps[-1] == pytest.approx(40_000, abs=1)
+
+
+def test_an_adaptive_series_of_a_link_that_changes_speeds_up_by_what_it_has_saved() -> None:
+    time = VirtualTime()
+
+    turns = count()
+
+    async def act() -> Measurement:
+        if time.clock.monotonic() < 2_000 or next(turns) % 4 < 2:
+            return MEASURED
+        return Measurement("connect", (3, 0, 3, 0, None, None, None, None))
+
+    taken = readings(time, 2_400, adaptive(Scripted(act)))
+    restless = [each.at_ms for each in taken if each.at_ms > START_MS + 2_000_000]
+    assert min(later - earlier for earlier, later in pairwise(restless)) == pytest.approx(2_500, abs=1)
+    assert len(taken) <= 2_400 / 10
+
+
+def test_the_longest_wait_of_a_series_has_its_jitter_and_its_slowest_pace_in_it() -> None:
+    one = Series(ProbedLink("a"), "connect", Scripted(), 10, 5, 0.5)
+    assert one.longest_s == 20
+    assert one._replace(adaptive=True).longest_s == 65
 
 
 # --- what becomes of a round ----------------------------------------------------------------------
@@ -253,6 +338,42 @@ def test_values_that_the_contract_cannot_carry_are_a_failure_before_they_reach_t
 
     (reading,) = once(series("a", Scripted(act)))
     assert reading.outcome is Outcome.FAILED
+
+
+def test_a_round_of_several_measurements_becomes_as_many_readings_of_one_time() -> None:
+    async def act() -> Sequence[Measurement]:
+        return [Measurement("connect", (turn, *VALUES[1:]), Flag(turn)) for turn in (1, 2)]
+
+    clock = ManualClock(START_MS)
+    assert once(series("a", Scripted(act)), clock=clock) == [
+        Reading("a", "connect", START_MS, (turn, *VALUES[1:]), Flag(turn) | Flag.CLOCK_SYNCED)
+        for turn in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize("number", [0, MEASUREMENTS_MAX + 1])
+def test_a_round_of_no_or_too_many_measurements_is_one_failure(number: int) -> None:
+    async def act() -> Sequence[Measurement]:
+        return [MEASURED] * number
+
+    (reading,) = once(series("a", Scripted(act)))
+    assert reading.outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(("step_s", "stepped"), [(0.15, True), (-3600, True), (0.05, False), (0, False)])
+def test_a_clock_that_is_set_during_a_round_is_flagged_and_slewing_is_not(
+    step_s: float, stepped: bool
+) -> None:
+    clock = ManualClock(START_MS)
+
+    async def act() -> Measurement:
+        clock.advance(4)
+        clock.step(step_s)
+        return MEASURED
+
+    (reading,) = once(series("a", Scripted(act)), clock=clock)
+    assert (Flag.CLOCK_STEPPED in reading.flags) == stepped
+    assert reading.at_ms == START_MS
 
 
 def test_a_change_of_state_is_logged_once_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:

@@ -44,7 +44,8 @@ def test_seed_link_and_time_each_change_the_round() -> None:
 
 def test_this_round_never_changes_between_versions() -> None:
     """A seeded run must be repeatable with a later release, so the model's numbers are pinned."""
-    assert LinkModel(1, "pinned").values(START_MS) == (5, 5, 0, 0, 0, 0, 2393, 2419, None, 2527, 2452, 64, 70)
+    times = (2393, 2419, None, 2527, 2452, 64, 70)
+    assert LinkModel(1, "pinned").values(START_MS) == (5, 5, 0, 0, 0, 0, *times, 0, None)
 
 
 @given(st.integers(0, 1 << 62), st.text(max_size=20), st.integers(0, 1 << 42), st.integers(1, 100))

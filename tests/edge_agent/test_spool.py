@@ -138,7 +138,10 @@ def test_a_batch_and_its_topic_fit_the_metering_unit(path: Path) -> None:
     spool = Spool(path, "gw-1", LINKS, 1 << 20, 200, batch_readings=2000)
     given = [
         Reading(
-            "north", "echo", NOW_MS + number, (5, 5, 0, 0, 0, 0, *(rng.getrandbits(31) for _ in range(7)))
+            "north",
+            "echo",
+            NOW_MS + number,
+            (5, 5, 0, 0, 0, 0, *(rng.getrandbits(31) for _ in range(7)), 0, 64),
         )
         for number in range(1000)
     ]
@@ -483,7 +486,7 @@ from edge_agent.spool import Spool
 spool = Spool(sys.argv[1], "gw-1", [], 1 << 24, 40)
 number = spool.stats().accepted
 while True:
-    values = (5, 5, 0, 0, 0, 0, *[number % 1000] * 7)
+    values = (5, 5, 0, 0, 0, 0, *[number % 1000] * 7, 0, 64)
     spool.append([Reading("north", "echo", 1_790_000_000_000 + number, values, Flag.NONE)])
     number += 1
     print(number, flush=True)

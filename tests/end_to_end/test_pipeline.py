@@ -20,7 +20,7 @@ from edge_agent.contract import Batch, Flag, Link, Reading, encode
 if TYPE_CHECKING:
     from tests.end_to_end.conftest import Cloud
 
-ECHO = (5, 5, 0, 0, 0, 0, 1000, 1100, None, 1300, 1120, 90, 70)
+ECHO = (5, 5, 0, 0, 0, 0, 1000, 1100, None, 1300, 1120, 90, 70, 0, 64)
 
 
 def batch(gateway: str, link: str = "a.b") -> bytes:

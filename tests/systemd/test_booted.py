@@ -27,11 +27,22 @@ period_s = 1
 timeout_s = 0.9
 spacing_ms = 50
 
+[probe.path]
+period_s = 8
+timeout_s = 8
+hops = 2
+wait_ms = 200
+
+[probe.neighbour]
+period_s = 8
+timeout_s = 8
+listen_s = 0
+
 [[link]]
 id = "gw-1:lo"
 interface = "lo"
 target = "127.0.0.1"
-probes = ["echo", "interface"]
+probes = ["echo", "interface", "path", "neighbour"]
 """
 
 UNIT = """\
@@ -53,7 +64,8 @@ until_true() { n=0; until "$@" >/dev/null 2>&1 || [ $n -ge 60 ]; do n=$((n + 1))
 restarted() { [ "$(show NRestarts)" = 1 ] && systemctl is-active edge-agent; }
 failed() { systemctl is-failed edge-agent; }
 
-/trial/systemd/install.sh --from /trial/wheels --config /trial/gw-1/agent.toml --certs /trial/gw-1 >&2
+/trial/systemd/install.sh --from /trial/wheels --with-path --config /trial/gw-1/agent.toml \
+    --certs /trial/gw-1 >&2
 fact install $?
 fact active "$(systemctl is-active edge-agent)"
 fact enabled "$(systemctl is-enabled edge-agent)"
@@ -67,6 +79,10 @@ systemctl daemon-reload
 systemctl restart edge-agent
 until_true grep -q '"kind": *"echo"' $truth
 fact echo "$(grep -m 1 '"kind": *"echo"' $truth)"
+until_true grep -q '"kind": *"path"' $truth
+fact path "$(grep -m 1 '"kind": *"path"' $truth)"
+until_true grep -q '"kind": *"neighbour"' $truth
+fact neighbour "$(grep -m 1 '"kind": *"neighbour"' $truth)"
 fact owner "$(stat -c %U:%a /var/lib/edge-agent/spool.db)"
 fact key "$(stat -c %U:%a /etc/edge-agent/gateway.key)"
 
@@ -135,7 +151,7 @@ def facts(
         config.write(LINKS)
     (trial / "trial.sh").write_text(TRIAL)
     (trial / "trial.service").write_text(UNIT)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", "wheels", str(wheel)]
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", "wheels", f"{wheel}[path]"]
     subprocess.run(command, cwd=trial, check=True, timeout=110)
 
     # Without a systemd on the host there is nobody to make a scope for the container.
@@ -166,6 +182,15 @@ def test_the_sandboxed_agent_measures_with_kernel_timestamps(facts: dict[str, st
 
     assert (reading["outcome"], reading["received"]) == ("measured", 5)
     assert "kernel_received" in reading["flags"]
+
+
+def test_the_discovery_child_needs_no_more_than_the_sandbox_allows(facts: dict[str, str]) -> None:
+    """Scapy, raw and packet sockets, under the unit's user, filters and two capabilities."""
+    path, neighbour = json.loads(facts["path"]), json.loads(facts["neighbour"])
+
+    assert (path["outcome"], path["hop"], path["hops"]) == ("measured", 1, 1), facts["log"]
+    assert (path["address_low"] or 0) & 0xFFFF_FFFF == 0x7F00_0001
+    assert neighbour["outcome"] == "measured", facts["log"]
 
 
 def test_state_and_key_belong_to_the_agent_alone(facts: dict[str, str]) -> None:

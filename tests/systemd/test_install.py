@@ -226,7 +226,17 @@ def test_without_root_it_says_sudo_and_does_nothing() -> None:
 def test_help_names_every_option_that_the_script_takes() -> None:
     script = SCRIPT.read_text(encoding="utf-8")
     said = install("--help").stdout
-    taken = {"--from", "--config", "--certs", "--root", "--with-aws", "--no-start", "--uninstall", "--purge"}
+    taken = {
+        "--from",
+        "--config",
+        "--certs",
+        "--root",
+        "--with-aws",
+        "--with-path",
+        "--no-start",
+        "--uninstall",
+        "--purge",
+    }
 
     assert all(f"{option}" in said and script.count(option) > 1 for option in taken)
 

@@ -75,11 +75,20 @@ def test_the_agent_reports_itself_and_is_watched() -> None:
     assert int(one("Service", "WatchdogSec")) > 0
 
 
-def test_the_agent_runs_as_its_own_user_with_one_capability() -> None:
+def test_the_agent_runs_as_its_own_user_with_two_capabilities() -> None:
+    """Raw sockets, and the reflector's port 862; nothing that changes the machine."""
     assert one("Service", "User") == one("Service", "Group") == "edge-agent"
-    assert one("Service", "AmbientCapabilities") == "CAP_NET_RAW"
-    assert one("Service", "CapabilityBoundingSet") == "CAP_NET_RAW"
+    assert one("Service", "AmbientCapabilities") == "CAP_NET_RAW CAP_NET_BIND_SERVICE"
+    assert one("Service", "CapabilityBoundingSet") == "CAP_NET_RAW CAP_NET_BIND_SERVICE"
     assert one("Service", "StateDirectoryMode") == "0700"
+
+
+def test_packet_sockets_are_allowed_for_arp_and_lldp() -> None:
+    assert "AF_PACKET" in one("Service", "RestrictAddressFamilies").split()
+
+
+def test_a_child_that_is_killed_for_memory_does_not_end_the_agent() -> None:
+    assert one("Service", "OOMPolicy") == "continue"
 
 
 def test_a_fault_restarts_for_ever_and_a_bad_config_never() -> None:

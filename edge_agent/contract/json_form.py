@@ -1,0 +1,108 @@
+"""A batch as JSON, for people and for other devices."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from edge_agent.contract.kinds import KINDS
+from edge_agent.contract.limits import check, require
+from edge_agent.contract.model import VERSION, Batch, ContractError, Flag, Link, Outcome, Reading
+
+T = TypeVar("T")
+
+
+def encode_json(batch: Batch) -> bytes:
+    """The same content as JSON, for people and for other devices; values stay stored integers."""
+    check(batch)
+    return json.dumps(describe(batch), allow_nan=False, separators=(",", ":")).encode()
+
+
+def describe(batch: Batch) -> dict[str, Any]:
+    """The batch as JSON values, columns by name."""
+    return {
+        "version": VERSION,
+        "gateway": batch.gateway,
+        "epoch": f"{batch.epoch:016x}",
+        "first_sequence": batch.first_sequence,
+        "sealed_ms": batch.sealed_ms,
+        "links": [{name: getattr(link, name) for name in Link.__slots__} for link in batch.links],
+        "readings": [describe_reading(reading) for reading in batch.readings],
+    }
+
+
+def describe_reading(reading: Reading) -> dict[str, Any]:
+    """A reading as JSON values: its identity, then its columns by name."""
+    columns = (column.name for column in KINDS[reading.kind].columns)
+    return {
+        "link": reading.link,
+        "kind": reading.kind,
+        "at_ms": reading.at_ms,
+        "flags": [flag.name.lower() for flag in Flag if flag in reading.flags and flag.name],
+        "outcome": reading.outcome.name.lower(),
+        **dict(zip(columns, reading.values, strict=True)),
+    }
+
+
+def decode_json(data: bytes) -> Batch:
+    """The batch in its JSON form; raises ContractError, or what Python raises for damaged text."""
+    batch = _batch(json.loads(data))
+    check(batch)
+    return batch
+
+
+def _batch(given: Mapping[str, Any]) -> Batch:
+    version = _typed(given["version"], int, "version")
+    require(version == VERSION, f"version {version} is not known")
+    _known(given, ("version", "links", *Batch.__slots__), "the batch")
+    links = tuple(Link(**link) for link in given.get("links", ()))
+    for link in links:
+        require(
+            all(
+                isinstance(getattr(link, name), bool if name == "metered" else str) for name in Link.__slots__
+            ),
+            f"link {link.id!r} has a field of the wrong type",
+        )
+    return Batch(
+        _typed(given["gateway"], str, "gateway"),
+        int(_typed(given["epoch"], str, "epoch"), 16),
+        _typed(given["first_sequence"], int, "first_sequence"),
+        _typed(given["sealed_ms"], int, "sealed_ms"),
+        tuple(_reading_from_json(reading) for reading in _typed(given["readings"], list, "readings")),
+        links,
+    )
+
+
+_READING_FIELDS = ("link", "kind", "at_ms", "flags", "outcome")
+
+
+def _reading_from_json(given: Mapping[str, Any]) -> Reading:
+    kind = KINDS.get(_typed(given["kind"], str, "kind"))
+    if kind is None:
+        raise ContractError(f"unknown kind {given['kind']!r}")
+    columns = tuple(column.name for column in kind.columns)
+    _known(given, (*_READING_FIELDS, *columns), "a reading")
+    flags = Flag.NONE
+    for name in given.get("flags", ()):
+        flags |= Flag[name.upper()]
+    values = map(given.get, columns)
+    return Reading(
+        _typed(given["link"], str, "link"),
+        kind.name,
+        _typed(given["at_ms"], int, "at_ms"),
+        tuple(None if value is None else _typed(value, int, "a column") for value in values),
+        flags,
+        Outcome[given.get("outcome", "measured").upper()],
+    )
+
+
+def _known(given: Mapping[str, Any], fields: Sequence[str], where: str) -> None:
+    """Refuse a misspelt field: ignoring it would turn its value into a silent null."""
+    unknown = sorted(given.keys() - set(fields))
+    require(not unknown, f"{where} has unknown fields {unknown[:3]}")
+
+
+def _typed(value: object, kind: type[T], name: str) -> T:
+    require(isinstance(value, kind) and not isinstance(value, bool), f"{name} is not {kind.__name__}")
+    return value  # type: ignore[return-value]

@@ -1,0 +1,108 @@
+"""The kinds of reading that ask a target and wait for its answer."""
+
+from __future__ import annotations
+
+from edge_agent.contract.column import Column, Kind, count, micros
+
+NO_ONE_WAY = "a clock was not synchronised, or the clocks differ by more than the delay"
+
+ROUND_TRIP_KINDS = (
+    Kind(
+        "echo",
+        1,
+        (
+            count("sent"),
+            count("received"),
+            count("late"),
+            count("duplicate"),
+            count("corrupt"),
+            count("in_flight"),
+            micros("rtt_min_us"),
+            micros("rtt_p50_us", over="rtt_min_us"),
+            micros("rtt_p95_us", "fewer than 20 replies", over="rtt_min_us"),
+            micros("rtt_max_us", over="rtt_min_us"),
+            micros("rtt_mean_us", over="rtt_min_us"),
+            micros("rtt_stddev_us", "fewer than 2 replies"),
+            micros("ipdv_mean_us", "no 2 consecutive replies"),
+            count("foreign"),
+            Column("reply_ttl", 1, "1", 1, "no reply, or not told"),
+        ),
+    ),
+    Kind(
+        "connect",
+        2,
+        (
+            count("sent"),
+            count("connected"),
+            count("refused"),
+            count("timed_out"),
+            micros("connect_min_us", "none connected"),
+            micros("connect_p50_us", "none connected", over="connect_min_us"),
+            micros("connect_max_us", "none connected", over="connect_min_us"),
+            micros("connect_mean_us", "none connected", over="connect_min_us"),
+        ),
+    ),
+    Kind(
+        "http",
+        4,
+        (
+            count("sent"),
+            count("answered"),
+            count("refused"),
+            count("timed_out"),
+            Column("status", 2, "1", 1, "no response"),
+            micros("resolve_us", "an address was given"),
+            micros("connect_us", "not connected"),
+            micros("tls_us", "no TLS, or no handshake"),
+            micros("wait_us", "no response"),
+            micros("first_byte_us", "no response"),
+        ),
+    ),
+    Kind(
+        "dns",
+        5,
+        (
+            count("sent"),
+            count("answered"),
+            count("timed_out"),
+            count("corrupt"),
+            Column("rcode", 1, "1", 1, "no answer"),
+            micros("lookup_min_us", "no answer"),
+            micros("lookup_p50_us", "no answer", over="lookup_min_us"),
+            micros("lookup_max_us", "no answer", over="lookup_min_us"),
+            micros("lookup_mean_us", "no answer", over="lookup_min_us"),
+        ),
+    ),
+    Kind(
+        "stamp",
+        6,
+        (
+            count("sent"),
+            count("received"),
+            count("late"),
+            count("duplicate"),
+            count("corrupt"),
+            count("in_flight"),
+            count("lost_out"),
+            count("lost_back"),
+            micros("rtt_min_us"),
+            micros("rtt_p50_us", over="rtt_min_us"),
+            micros("rtt_p95_us", "fewer than 20 replies", over="rtt_min_us"),
+            micros("rtt_max_us", over="rtt_min_us"),
+            micros("rtt_mean_us", over="rtt_min_us"),
+            micros("rtt_stddev_us", "fewer than 2 replies"),
+            micros("ipdv_mean_us", "no 2 consecutive replies"),
+            micros("ipdv_out_mean_us", "no 2 consecutive replies"),
+            micros("ipdv_back_mean_us", "no 2 consecutive replies"),
+            micros("out_min_us", NO_ONE_WAY),
+            micros("out_p50_us", NO_ONE_WAY, over="out_min_us"),
+            micros("out_max_us", NO_ONE_WAY, over="out_min_us"),
+            micros("back_min_us", NO_ONE_WAY),
+            micros("back_p50_us", NO_ONE_WAY, over="back_min_us"),
+            micros("back_max_us", NO_ONE_WAY, over="back_min_us"),
+            micros("one_way_error_us", NO_ONE_WAY),
+            count("foreign"),
+            Column("reply_ttl", 1, "1", 1, "no reply, or not told"),
+        ),
+    ),
+)

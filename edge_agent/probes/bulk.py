@@ -1,0 +1,128 @@
+"""Goodput of one TCP connection to a responder at the far end, within a byte cap: opt-in, it costs data."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_agent.contract import Outcome, row
+from edge_agent.probes.binding import ProbedLink
+from edge_agent.probes.bulk_packet import BulkError
+from edge_agent.probes.bulk_transfer import Transfer, Watch
+from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
+from edge_agent.probes.resolve import Endpoint, Resolver
+from edge_agent.probes.shared_key import read_key
+from edge_agent.probes.tcp import connect_tcp, open_tcp
+
+RESOLVE_WITHIN, GREET_WITHIN = 0.2, 0.2
+"""Parts of a round's timeout for the name, and for the connection."""
+SEND_UNTIL, REPORT_AT = 0.7, 0.95
+"""Parts of it until which data is sent, and after which a round reports what it has."""
+SAMPLE_S = 0.05
+_LARGEST_KBPS, _LARGEST_BYTES = (1 << 32) - 2, (1 << 32) - 2
+
+
+@dataclass(frozen=True, slots=True)
+class BulkSettings(Cadence):
+    """How much is sent to the link's reflector, which takes it only where it has ``bulk = true``."""
+
+    period_s: float = 86_400
+    timeout_s: float = 30
+    """Of the whole round; data is sent for 0.7 of it at most."""
+    port: int = 8_620
+    """TCP port of the reflector."""
+    max_bytes: int = 3_000_000
+    """The most that a round may spend: IP packets in both directions, with headers and what is sent again."""
+    key_file: Path | None = None
+    """A file with the key shared with the reflector."""
+
+    def __post_init__(self) -> None:
+        section = "probe.bulk"
+        self.check_cadence(section)
+        require_between(section, "port", self.port, 1, 65_535)
+        require_between(section, "max_bytes", self.max_bytes, 100_000, 4_000_000_000)
+
+
+class BulkProbe:
+    """Sends data to the reflector up to the cap or for a time; the reflector tells how fast it came."""
+
+    kind = "bulk"
+
+    def __init__(self, settings: BulkSettings, resolver: Resolver | None = None) -> None:
+        self._settings = settings
+        self._resolver = resolver or Resolver()
+
+    async def __call__(self, link: ProbedLink) -> Measurement:
+        """One round; raises ProbeError when no reflector takes the data."""
+        settings, started = self._settings, time.monotonic()
+        key = read_key(settings.key_file) if settings.key_file else None
+        resolve_s = settings.timeout_s * RESOLVE_WITHIN
+        endpoint = await self._resolver.resolve(link.target, link.device, resolve_s)
+        transfer = Transfer(open_tcp(endpoint, link), key, settings.max_bytes)
+        try:
+            await self._greet(transfer, endpoint, link)
+            return await self._measure(transfer, started, link)
+        finally:
+            transfer.close()
+
+    async def _greet(self, transfer: Transfer, endpoint: Endpoint, link: ProbedLink) -> None:
+        code = 0
+        try:
+            async with asyncio.timeout(self._settings.timeout_s * GREET_WITHIN):
+                code, _ = await connect_tcp(transfer.opened, endpoint, self._settings.port)
+                if not code:
+                    await transfer.greet()
+                    return
+        except (OSError, EOFError, BulkError):  # a TimeoutError is an OSError
+            pass
+        place = f"TCP port {self._settings.port} of {link.target}"
+        found = f"nothing listens on {place}" if code == errno.ECONNREFUSED else f"no offer from {place}"
+        ask = "does 'edge-agent reflect --bulk' run there and allow this machine?"
+        raise ProbeError(Outcome.UNREACHABLE, f"{found}: {ask}")
+
+    async def _measure(self, transfer: Transfer, started: float, link: ProbedLink) -> Measurement:
+        """Transfer, and watch that it keeps to its cap and its time."""
+        settings, watch = self._settings, transfer.watch
+        by = started + settings.timeout_s * REPORT_AT
+        task = asyncio.create_task(transfer.run(started + settings.timeout_s * SEND_UNTIL))
+        try:
+            while not task.done() and time.monotonic() < by and watch.spent_bytes <= settings.max_bytes:
+                await asyncio.wait({task}, timeout=SAMPLE_S)
+                watch.sample(transfer.opened)
+            return reading(watch, task.result() if task.done() else None)
+        except (OSError, EOFError, BulkError) as exc:
+            ask = "does it have the same key?" if settings.key_file else "does it want a key, or is it busy?"
+            raise ProbeError(Outcome.FAILED, f"{link.target} broke the transfer off: {ask}") from exc
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    def close(self) -> None:
+        """Nothing is held between rounds."""
+
+
+def reading(watch: Watch, result: tuple[int, int] | None) -> Measurement:
+    """The bulk reading of a round; ``result`` is what the reflector tells, in bytes and ns.
+
+    Goodput is payload from its first byte to its last as they came there, slow start included. When the
+    reflector could not tell, it is what it acknowledged until now.
+    """
+    info = watch.info
+    if result is None:
+        received = info.acked_bytes or 0 if info else 0
+        result = received, time.monotonic_ns() - watch.began_ns
+    received, duration_ns = result
+    is_timed = received > 0 and duration_ns > 0
+    values = row(
+        "bulk",
+        spent_bytes=min(watch.spent_bytes, _LARGEST_BYTES),
+        duration_us=duration_ns // 1000 if is_timed else None,
+        goodput_kbps=min(received * 8_000_000 // duration_ns, _LARGEST_KBPS) if is_timed else None,
+        retransmitted=info.retransmitted if info else None,
+        rtt_min_us=info.rtt_min_us if info else None,
+        rtt_max_us=max(watch.rtt_max_us, info.rtt_min_us) if info and info.rtt_min_us is not None else None,
+    )
+    return Measurement("bulk", values)

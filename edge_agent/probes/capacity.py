@@ -1,0 +1,176 @@
+"""Capacity of a link in its direction, by short packet trains to a responder at the far end (RFC 5136)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edge_agent.contract import Flag, Outcome, row
+from edge_agent.probes.binding import ProbedLink
+from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
+from edge_agent.probes.resolve import Resolver
+from edge_agent.probes.shared_key import read_key
+from edge_agent.probes.train_analysis import Estimate, Trust, analyse, rough_kbps
+from edge_agent.probes.train_exchange import Exchange, Ride
+from edge_agent.probes.train_packet import MOST_PACKETS
+from edge_agent.probes.train_socket import TrainSocket
+
+REPORT_AT = 0.95
+"""The part of its timeout after which a round reports what it has, so that it does not overrun."""
+RESOLVE_WITHIN = 0.3
+SCOUTS = 6
+"""Packets sent first, only to learn how long a train may be."""
+REFILL_S = 0.2
+"""Between these and the train: what they took out of a token bucket comes back."""
+SHORTEST = 20
+"""Packets of a train, whatever it takes."""
+QUESTIONS_BYTES = 4_000
+"""Kept back for questions that have to be asked again."""
+MOST_TRAINS = 3
+AGREE = 0.05
+"""Trains agree when their estimates are within this part of the last one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapacitySettings(Cadence):
+    """How a link's capacity is measured; the far end runs a reflector."""
+
+    period_s: float = 86_400
+    timeout_s: float = 20
+    """Of the whole round."""
+    port: int = 8_620
+    """UDP port of the reflector's train responder."""
+    budget_bytes: int = 300_000
+    """The most that a round may spend: IP packets in both directions, headers included."""
+    packets: int = 200
+    """The longest train."""
+    packet_bytes: int = 1_400
+    """Of each IP packet of a train; lowered to what the way takes whole."""
+    busy_ms: int = 1_000
+    """How long a train may keep a slow link busy; it is shorter then."""
+    key_file: Path | None = None
+    """A file with the key shared with the reflector."""
+
+    def __post_init__(self) -> None:
+        section = "probe.capacity"
+        self.check_cadence(section)
+        require_between(section, "port", self.port, 1, 65_535)
+        require_between(section, "packet_bytes", self.packet_bytes, 500, 2_000)
+        require_between(section, "packets", self.packets, SHORTEST, MOST_PACKETS)
+        require_between(section, "busy_ms", self.busy_ms, 50, 60_000)
+        least = (SCOUTS + SHORTEST) * self.packet_bytes + 2 * QUESTIONS_BYTES
+        require_between(section, "budget_bytes", self.budget_bytes, least, 100_000_000)
+
+
+class CapacityProbe:
+    """Sends a few packets to learn the rough rate, then a train as long as budget and link bear."""
+
+    kind = "capacity"
+
+    def __init__(self, settings: CapacitySettings, resolver: Resolver | None = None) -> None:
+        self._settings = settings
+        self._resolver = resolver or Resolver()
+
+    async def __call__(self, link: ProbedLink) -> Measurement:
+        """One round; raises ProbeError when no responder answers."""
+        settings = self._settings
+        until = time.monotonic() + settings.timeout_s * REPORT_AT
+        key = read_key(settings.key_file) if settings.key_file else None
+        resolve_s = settings.timeout_s * RESOLVE_WITHIN
+        endpoint = await self._resolver.resolve(link.target, link.device, resolve_s)
+        opened = TrainSocket(link, endpoint, settings.port)
+        try:
+            exchange = Exchange(opened, settings.budget_bytes, key, until)
+            if not await exchange.introduce():
+                raise ProbeError(Outcome.UNREACHABLE, self._nobody(link))
+            size = min(settings.packet_bytes, opened.largest_packet)
+            return reading(await self._measure(exchange, size), exchange.spending.spent_bytes)
+        finally:
+            opened.close()
+
+    async def _measure(self, exchange: Exchange, size: int) -> list[Ride]:
+        """A few packets, then trains until one is believed or there is nothing left to spend."""
+        scout = await exchange.ride(SCOUTS, size, 0)
+        rides = [scout]
+        kbps = rough_kbps(scout.train) if scout.train else None
+        came = bool(scout.train and scout.train.arrivals)
+        for turn in range(MOST_TRAINS if scout.train else 0):
+            count = self._length(exchange, size)
+            if turn == 0 and kbps is not None:
+                count = min(count, max(kbps * self._settings.busy_ms // (size * 8), SHORTEST))
+            if count < SHORTEST:
+                break
+            count = count if came else SHORTEST
+            await asyncio.sleep(REFILL_S)
+            ride = await exchange.ride(count, size, count * size * 8e-3 / kbps if kbps else 0)
+            rides.append(ride)
+            estimate = analyse(ride.train) if ride.train else None
+            if estimate is None or estimate.trust not in (Trust.FEW, Trust.DISAGREE):
+                break
+        return rides
+
+    def _length(self, exchange: Exchange, size: int) -> int:
+        """Packets of the longest train that the budget bears, with the questions about it."""
+        left = exchange.spending.left_bytes - QUESTIONS_BYTES
+        count = max(min(left // size, self._settings.packets), 0)
+        return min((left - exchange.cost_of_fetching(count, size)) // size, count)
+
+    def _nobody(self, link: ProbedLink) -> str:
+        found = f"{link.target} does not answer on UDP port {self._settings.port}"
+        doubt = ", and with the same key" if self._settings.key_file else ""
+        return f"{found}: does 'edge-agent reflect' run there and allow this machine{doubt}?"
+
+    def close(self) -> None:
+        """Nothing is held between rounds."""
+
+
+def reading(rides: Sequence[Ride], spent_bytes: int) -> Measurement:
+    """The capacity reading of a round: the estimate of its last train that gives one.
+
+    The first ride only scouts. ``received`` is null when of some train nobody could tell.
+    """
+    trains = [ride.train for ride in rides]
+    told = [train for train in trains if train]
+    estimates = [estimate for estimate in map(analyse, told[1:]) if estimate]
+    named = _named(agreed(estimates)) if estimates else {}
+    last = rides[-1]
+    values = row(
+        "capacity",
+        sent=sum(ride.sent for ride in rides),
+        received=sum(len(train.arrivals) for train in told) if len(told) == len(trains) else None,
+        spent_bytes=spent_bytes,
+        sender_kbps=last.sender_kbps,
+        **named,
+    )
+    flags = Flag.KERNEL_SENT if last.is_stamped else Flag.NONE
+    # A responder that has just been started does not stamp its first packets yet.
+    if told and told[-1].is_stamped:
+        flags |= Flag.KERNEL_RECEIVED
+    return Measurement("capacity", values, flags)
+
+
+def agreed(estimates: Sequence[Estimate]) -> Estimate:
+    """What trains one after the other say together: the last one, with an error bar that holds them all."""
+    last = estimates[-1]
+    if len(estimates) == 1 or last.trust not in (Trust.FEW, Trust.DISAGREE):
+        return last
+    highs = [each.high_kbps for each in estimates if each.high_kbps is not None]
+    low, high = min(each.low_kbps for each in estimates), max(highs, default=None)
+    is_same = all(abs(each.kbps - last.kbps) <= AGREE * last.kbps for each in estimates)
+    trust = Trust.TRUSTED if is_same else Trust.DISAGREE
+    return replace(last, low_kbps=low, high_kbps=high, trust=trust)
+
+
+def _named(estimate: Estimate) -> dict[str, int | None]:
+    return {
+        "capacity_kbps": estimate.kbps,
+        "low_kbps": estimate.low_kbps,
+        "high_kbps": estimate.high_kbps,
+        "lower_bound": int(estimate.is_lower_bound),
+        "trust": int(estimate.trust),
+        "burst_bytes": estimate.burst_bytes,
+        "peak_kbps": estimate.peak_kbps,
+    }

@@ -1,0 +1,177 @@
+"""DNS lookup time: how long a name server behind the link takes to answer (RFC 1035)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from edge_agent.probes.binding import ProbedLink, bind
+from edge_agent.probes.dns_lookup import Lookup, Moment, summary
+from edge_agent.probes.dns_message import Query, question
+from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
+from edge_agent.probes.resolve import Endpoint, Resolver
+from edge_agent.probes.socket_errors import probe_error
+
+REPORT_AT = 0.9
+"""The part of its timeout after which a round reports what it has, so that it does not overrun."""
+RESOLVE_WITHIN = 0.5
+SPACING_S = 0.1
+WARM_UP_S = 0.05
+"""The kernel begins to stamp what it receives a moment after it has been asked to (a work queue's)."""
+_SO_TIMESTAMPNS = getattr(socket, "SO_TIMESTAMPNS", 35)
+_DATAGRAM = 4096
+"""Bytes; without EDNS an answer has at most 512 (RFC 1035 section 2.3.4)."""
+_READS = 64
+"""Datagrams taken at a time: a flood must not hold the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class DnsSettings(Cadence):
+    """What is asked of the name server that is the link's target."""
+
+    period_s: float = 60
+    timeout_s: float = 5
+    """Of the whole round."""
+    count: int = 3
+    port: int = 53
+    name: str = "."
+    """What is asked for; the root's name servers are known to every resolver."""
+    record: str = "NS"
+    """NS, A or AAAA."""
+
+    def __post_init__(self) -> None:
+        section = "probe.dns"
+        self.check_cadence(section)
+        require_between(section, "count", self.count, 1, 100)
+        require_between(section, "port", self.port, 1, 65_535)
+        if self.count * SPACING_S > self.timeout_s / 2:
+            raise ValueError(f"{section}: {self.count} queries 100 ms apart do not fit timeout_s")
+        for setting, name, record in (("record", ".", self.record), ("name", self.name, "NS")):
+            try:
+                question(name, record)
+            except ValueError as exc:
+                raise ValueError(f"{section}: {setting} is not good: {exc}") from exc
+
+
+@dataclass(slots=True)
+class Round:
+    """The queries that are out on one socket."""
+
+    socket: socket.socket
+    lookups: list[Lookup] = field(default_factory=list)
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    sending: bool = True
+
+    def drain(self) -> None:
+        """Give what waits to the queries."""
+        with suppress(BlockingIOError, ConnectionRefusedError):  # refused: a query before has no answer
+            for _ in range(_READS):
+                message, control, _, _ = self.socket.recvmsg(_DATAGRAM, 128)
+                at = Moment(time.monotonic_ns(), time.time_ns(), _kernel_ns(control))
+                for each in self.lookups:
+                    each.received(message, at)
+        self.settle()
+
+    def settle(self) -> None:
+        """Tell when nothing more is to come."""
+        if not self.sending and all(each.took_ns is not None for each in self.lookups):
+            self.settled.set()
+
+
+class DnsProbe:
+    """Asks the link's target, as a name server, the same question a few times a round."""
+
+    kind = "dns"
+
+    def __init__(
+        self, settings: DnsSettings, rng: random.Random | None = None, resolver: Resolver | None = None
+    ) -> None:
+        self._settings = settings
+        self._question = question(settings.name, settings.record)
+        self._rng = rng or random.SystemRandom()
+        self._resolver = resolver or Resolver()
+
+    async def __call__(self, link: ProbedLink) -> Measurement:
+        """One round; raises ProbeError when no query could be sent."""
+        timeout_s = self._settings.timeout_s
+        until = time.monotonic() + timeout_s * REPORT_AT
+        endpoint = await self._resolver.resolve(link.target, link.device, timeout_s * RESOLVE_WITHIN)
+        loop = asyncio.get_running_loop()
+        with _open(endpoint, self._settings.port, link) as opened:
+            current = Round(opened)
+            loop.add_reader(opened.fileno(), current.drain)
+            try:
+                await self._ask(current, endpoint, until)
+            finally:
+                loop.remove_reader(opened.fileno())
+            current.drain()
+        return summary(current.lookups)
+
+    async def _ask(self, current: Round, endpoint: Endpoint, until: float) -> None:
+        """Send the round's queries and wait for their answers; raises ProbeError when none could be sent."""
+        refused: OSError | None = None
+        await asyncio.sleep(WARM_UP_S)
+        for identifier in self._rng.sample(range(1 << 16), self._settings.count):
+            refused = send(current, Query(identifier, self._question)) or refused
+            await asyncio.sleep(SPACING_S)
+        if refused and not current.lookups:
+            raise probe_error(refused, f"send to {endpoint.address}") from refused
+        current.sending = False
+        current.settle()
+        try:
+            async with asyncio.timeout(max(until - time.monotonic(), 0)):
+                await current.settled.wait()
+        except TimeoutError:
+            return  # what is missing was not answered
+
+    def close(self) -> None:
+        """Nothing is held between rounds."""
+
+
+def send(current: Round, query: Query) -> OSError | None:
+    """Send one query; an error of this machine is returned, and then nothing was sent."""
+    lookup = Lookup(query, Moment(time.monotonic_ns(), time.time_ns()))
+    try:
+        try:
+            current.socket.send(query.message)
+        except ConnectionRefusedError:  # tells of the query before; this one has not been sent
+            current.socket.send(query.message)
+    except OSError as exc:
+        return exc
+    current.lookups.append(lookup)
+    return None
+
+
+def _open(endpoint: Endpoint, port: int, link: ProbedLink) -> socket.socket:
+    """A connected socket, which takes datagrams of this server alone, with the kernel's stamps."""
+    try:
+        opened = socket.socket(endpoint.family, socket.SOCK_DGRAM)
+    except OSError as exc:
+        raise probe_error(exc, "open a UDP socket") from exc
+    try:
+        opened.setblocking(False)
+        bind(opened, link)
+        opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        opened.connect(endpoint.sockaddr(port))
+    except OSError as exc:
+        opened.close()
+        raise probe_error(exc, f"reach {endpoint.address}") from exc
+    except ProbeError:
+        opened.close()
+        raise
+    return opened
+
+
+def _kernel_ns(control: Sequence[tuple[int, int, bytes]]) -> int | None:
+    """The reception stamp among control messages: a timespec of 32 or 64 bits a field."""
+    for level, kind, data in control:
+        if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS) and len(data) in (8, 16):
+            seconds, nanoseconds = struct.unpack("=qq" if len(data) == 16 else "=ii", data)
+            return int(seconds * 1_000_000_000 + nanoseconds)
+    return None

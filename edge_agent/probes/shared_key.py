@@ -1,0 +1,25 @@
+"""The key that both ends of a link share, to sign what they send each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_agent.contract import Outcome
+from edge_agent.probes.probe import ProbeError
+
+SHORTEST, LONGEST = 16, 1_024
+
+
+def read_key(path: Path) -> bytes:
+    """The bytes of the file without white space around them; raises ProbeError when it is of no use."""
+    try:
+        with path.open("rb") as file:
+            key = file.read(LONGEST + 1).strip()
+    except PermissionError as exc:
+        raise ProbeError(Outcome.DENIED, f"cannot read key_file {path}: {exc.strerror}") from exc
+    except OSError as exc:
+        raise ProbeError(Outcome.FAILED, f"cannot read key_file {path}: {exc.strerror}") from exc
+    if not SHORTEST <= len(key) <= LONGEST:
+        message = f"key_file {path} holds {len(key)} bytes, not {SHORTEST} to {LONGEST}"
+        raise ProbeError(Outcome.FAILED, f"{message}: make one with 'openssl rand -hex 32'")
+    return key

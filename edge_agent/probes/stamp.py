@@ -1,0 +1,177 @@
+"""STAMP: round trip, and loss and delay of each direction, with a reflector at the far end (RFC 8762)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import replace as changed
+from pathlib import Path
+
+from edge_agent.clock import SystemClock
+from edge_agent.contract import Flag, Outcome
+from edge_agent.probes.binding import ProbedLink
+from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
+from edge_agent.probes.resolve import Resolver
+from edge_agent.probes.shared_key import read_key
+from edge_agent.probes.stamp_exchange import Exchange, open_socket
+from edge_agent.probes.stamp_packet import LARGEST, SIGNED_SIZE, TLV_HEADER, padding
+from edge_agent.probes.stamp_session import Session, Tally
+from edge_agent.probes.stamp_statistics import report
+
+WAIT_UNTIL = 0.75
+"""The part of a round's timeout at which its last packet has waited long enough, if all went in time."""
+REPORT_BY = 0.95
+"""The part of its timeout after which a round reports what it has, so that it does not overrun."""
+RESOLVE_WITHIN = 0.4
+WARM_UP_S = 0.05
+"""The kernel begins to stamp what it receives a moment after it has been asked to (a work queue's)."""
+CLOSING = 2
+"""Packets sent after a loss, to learn how many of the others arrived."""
+MOST_KEPT = 256
+"""Sockets kept between rounds, for replies that are late; beyond, late replies are not counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class StampSettings(Cadence):
+    """How a link's reflector is measured; a packet waits 0.75 x timeout_s - (count - 1) x spacing_ms."""
+
+    period_s: float = 10
+    timeout_s: float = 5
+    """Of the whole round."""
+    count: int = 10
+    spacing_ms: int = 100
+    port: int = 862
+    """UDP port of the reflector."""
+    padding: int = 0
+    """Bytes added to each packet, in both directions (an Extra Padding TLV, RFC 8972 section 4.1)."""
+    key_file: Path | None = None
+    """A file with the key shared with the reflector: authenticated mode."""
+    stateful: bool = True
+    """Whether the reflector counts its replies (RFC 8762 section 4), as ours does; else loss is not split."""
+
+    def __post_init__(self) -> None:
+        section = "probe.stamp"
+        self.check_cadence(section)
+        require_between(section, "count", self.count, 1, 100)
+        require_between(section, "spacing_ms", self.spacing_ms, 1, 10_000)
+        require_between(section, "port", self.port, 1, 65_535)
+        require_between(section, "padding", self.padding, 0, LARGEST - SIGNED_SIZE - TLV_HEADER)
+        if self.wait_s < self.timeout_s / 10:
+            raise ValueError(
+                f"{section}: count is {self.count}: packets {self.spacing_ms} ms apart do not fit timeout_s"
+            )
+
+    @property
+    def wait_s(self) -> float:
+        """How long each packet waits for its reply, s."""
+        return WAIT_UNTIL * self.timeout_s - (self.count - 1) * self.spacing_ms / 1000
+
+
+class StampProbe:
+    """Measures each link in sessions of one round; the socket of the last one is kept for late replies."""
+
+    kind = "stamp"
+
+    def __init__(
+        self,
+        settings: StampSettings,
+        rng: random.Random | None = None,
+        resolver: Resolver | None = None,
+        clock_error_ns: Callable[[], int | None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._rng = rng or random.SystemRandom()
+        self._resolver = resolver or Resolver()
+        self._clock_error_ns = clock_error_ns or SystemClock().error_ns
+        self._kept: OrderedDict[str, Exchange] = OrderedDict()
+        self._hops: dict[str, tuple[int | None, int]] = {}
+        """By link, the TTLs that were left at both ends in the round before."""
+
+    async def __call__(self, link: ProbedLink) -> Measurement:
+        """One round; raises ProbeError when nothing could be sent, or no reflector is there."""
+        timeout_s = self._settings.timeout_s
+        by = time.monotonic() + timeout_s * REPORT_BY
+        endpoint = await self._resolver.resolve(link.target, link.device, timeout_s * RESOLVE_WITHIN)
+        earlier = self._late(link.id)
+        exchange = Exchange(open_socket(link, endpoint, self._settings.port), self._session())
+        exchange.watch()
+        try:
+            await self._measure(exchange, by)
+            exchange.rest()
+        except BaseException:
+            exchange.rest()
+            exchange.close()
+            raise
+        self._keep(link.id, exchange)
+        return self._report(link, exchange, earlier)
+
+    def _session(self) -> Session:
+        settings = self._settings
+        key = read_key(settings.key_file) if settings.key_file else None
+        tlvs = padding(settings.padding) if settings.padding else b""
+        return Session(self._rng.randrange(1, 1 << 16), key, self._clock_error_ns(), tlvs)
+
+    async def _measure(self, exchange: Exchange, by: float) -> None:
+        """Send the packets, wait, and after a loss ask how many arrived."""
+        settings, session = self._settings, exchange.session
+        await asyncio.sleep(WARM_UP_S)
+        await self._send(exchange)
+        last = session.samples[-1].sent.monotonic_ns / 1e9
+        await exchange.wait(min(by, last + settings.wait_s))
+        for turn in range(CLOSING, 0, -1):
+            left = by - time.monotonic()
+            if exchange.is_settled or left <= 0:
+                return
+            exchange.send(measures=False)
+            await exchange.wait(time.monotonic() + left / turn)
+
+    async def _send(self, exchange: Exchange) -> None:
+        """Send the packets, evenly spaced; raises ProbeError when not one could be sent."""
+        loop = asyncio.get_running_loop()
+        first, failed = loop.time(), None
+        for turn in range(self._settings.count):
+            await asyncio.sleep(first + turn * self._settings.spacing_ms / 1000 - loop.time())
+            try:
+                exchange.send()
+            except ProbeError as error:
+                failed = error
+        if failed and not exchange.session.samples:
+            raise failed
+
+    def _report(self, link: ProbedLink, exchange: Exchange, earlier: Tally) -> Measurement:
+        settings, session = self._settings, exchange.session
+        if exchange.is_refused:
+            found = f"{link.target} has nothing on UDP port {settings.port}"
+            raise ProbeError(Outcome.UNREACHABLE, f"{found}: is 'edge-agent reflect' running there?")
+        wait_ns = int(settings.wait_s * 1e9)
+        made = report(session, wait_ns, time.monotonic_ns(), earlier, settings.stateful)
+        replies = [sample.reply for sample in session.samples if sample.reply]
+        if not replies:
+            return made
+        hops = replies[-1].ttl, replies[-1].sender_ttl
+        former, self._hops[link.id] = self._hops.get(link.id, hops), hops
+        return made if former == hops else changed(made, flags=made.flags | Flag.PATH_CHANGED)
+
+    def _late(self, link: str) -> Tally:
+        """What came for the link's last round after its report."""
+        exchange = self._kept.pop(link, None)
+        if exchange is None:
+            return Tally()
+        exchange.drain()
+        exchange.close()
+        return exchange.session.tally
+
+    def _keep(self, link: str, exchange: Exchange) -> None:
+        self._kept[link] = exchange
+        if len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)[1].close()
+
+    def close(self) -> None:
+        """Close every socket."""
+        for exchange in self._kept.values():
+            exchange.close()
+        self._kept.clear()

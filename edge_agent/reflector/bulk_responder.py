@@ -1,0 +1,134 @@
+"""The far end of bulk transfers: takes what it is sent, up to a limit, and tells how fast it came."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Mapping
+
+from edge_agent.probes.bulk_packet import (
+    NONCE_BYTES,
+    REQUEST_BYTES,
+    BulkError,
+    encode_offer,
+    encode_result,
+    parse_request,
+)
+from edge_agent.probes.shared_key import read_key
+from edge_agent.reflector.admission import Admission
+from edge_agent.reflector.listening import listening_error
+from edge_agent.reflector.settings import ReflectorSettings
+
+MOST_TRANSFERS = 4
+"""At one time; they would share the link, and measure each other."""
+GREETING_S, SILENCE_S, WHOLE_S = 5.0, 20.0, 300.0
+"""How long a client may take for its request, between pieces of its data, and for everything."""
+_PIECE = 65_536
+_BACKLOG = 16
+
+
+class BulkResponder:
+    """Takes bulk transfers from whoever is admitted."""
+
+    def __init__(self, settings: ReflectorSettings, admission: Admission) -> None:
+        self._settings = settings
+        self._admission = admission
+        self._most_bytes = settings.bulk_max_mb * 1_000_000
+        self._key: bytes | None = None
+        self._server: asyncio.Server | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        self._taken = self._busy = self._malformed = self._broken = self._bytes = 0
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Transfers taken, and those that were not and why, since it was started."""
+        return {
+            "taken": self._taken,
+            "bytes": self._bytes,
+            "busy": self._busy,
+            "malformed": self._malformed,
+            "broken": self._broken,
+        }
+
+    @property
+    def port(self) -> int:
+        """The TCP port, once started."""
+        if self._server is None:
+            return self._settings.train_port
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def start(self) -> None:
+        """Listen; raises ProbeError when the port cannot be had, or the key not read."""
+        self._key = read_key(self._settings.key_file) if self._settings.key_file else None
+        opened = listen_tcp(self._settings.listen, self._settings.train_port)
+        self._server = await asyncio.start_server(self._serve, sock=opened, limit=_PIECE, backlog=_BACKLOG)
+
+    def close(self) -> None:
+        """Stop listening and break off what runs; it may be called twice."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for task in self._running:
+            task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            if self._admission.admits(str(writer.get_extra_info("peername")[0])) and self._has_room():
+                async with asyncio.timeout(WHOLE_S):
+                    await self._transfer(reader, writer)
+        except BulkError:
+            self._malformed += 1
+        except (OSError, TimeoutError, EOFError):
+            self._broken += 1
+        finally:
+            self._running.discard(task)
+            writer.close()
+
+    def _has_room(self) -> bool:
+        """Whether one more transfer, which is counted as running already, may go on."""
+        has_room = len(self._running) <= MOST_TRANSFERS
+        self._busy += not has_room
+        return has_room
+
+    async def _transfer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonce = os.urandom(NONCE_BYTES)
+        writer.write(encode_offer(nonce, self._most_bytes))
+        async with asyncio.timeout(GREETING_S):
+            size = parse_request(await reader.readexactly(REQUEST_BYTES), nonce, self._key)
+        if size > self._most_bytes:
+            raise BulkError("more than was offered")
+        received, duration_ns = await self._take(reader, size)
+        self._taken += 1
+        writer.write(encode_result(nonce, received, duration_ns, self._key))
+        async with asyncio.timeout(GREETING_S):
+            await writer.drain()
+
+    async def _take(self, reader: asyncio.StreamReader, size: int) -> tuple[int, int]:
+        """Bytes that came, up to ``size`` or the end, and ns from the first of them to the last."""
+        received, first_ns, last_ns = 0, 0, 0
+        while received < size:
+            async with asyncio.timeout(SILENCE_S):
+                piece = await reader.read(min(_PIECE, size - received))
+            if not piece:
+                break
+            last_ns = time.monotonic_ns()
+            first_ns = first_ns or last_ns
+            received += len(piece)
+            self._bytes += len(piece)
+        return received, last_ns - first_ns
+
+
+def listen_tcp(address: str, port: int) -> socket.socket:
+    """A TCP socket on an address; "::" is IPv4's addresses too. Raises ProbeError."""
+    both = address == "::" and socket.has_dualstack_ipv6()
+    place = address if both or address != "::" else "0.0.0.0"
+    family = socket.AF_INET6 if ":" in place else socket.AF_INET
+    try:
+        return socket.create_server((place, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+    except OSError as exc:
+        raise listening_error(exc, f"bulk transfers: TCP port {port} of {address}", port) from exc

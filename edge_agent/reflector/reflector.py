@@ -1,0 +1,64 @@
+"""A reflector: STAMP, capacity trains and bulk transfers behind one admission."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from edge_agent.reflector.admission import Admission
+from edge_agent.reflector.bulk_responder import BulkResponder
+from edge_agent.reflector.settings import ReflectorSettings
+from edge_agent.reflector.stamp_responder import StampResponder
+from edge_agent.reflector.train_responder import TrainResponder
+
+
+class Reflector:
+    """All that this machine answers; ``start``, ``run`` until cancelled, ``close``."""
+
+    def __init__(self, settings: ReflectorSettings) -> None:
+        self._admission = Admission(settings)
+        self.stamp = StampResponder(settings, self._admission)
+        self._services: dict[str, StampResponder | TrainResponder | BulkResponder] = {
+            "stamp": self.stamp,
+            "train": TrainResponder(settings, self._admission),
+        }
+        if settings.bulk:
+            self._services["bulk"] = BulkResponder(settings, self._admission)
+
+    async def start(self) -> None:
+        """Listen on every port; raises ProbeError when one of them cannot be had, and then holds none."""
+        try:
+            for service in self._services.values():
+                await service.start()
+        except BaseException:
+            self.close()
+            raise
+
+    async def run(self) -> None:
+        """Answer until cancelled."""
+        await asyncio.Event().wait()
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What was answered and what was not since the start, as "stamp.reflected"."""
+        counts = {
+            f"{name}.{what}": count
+            for name, service in self._services.items()
+            for what, count in service.counters.items()
+        }
+        return counts | {"refused": self._admission.refused, "limited": self._admission.limited}
+
+    def close(self) -> None:
+        """Stop listening; it may be called twice."""
+        for service in self._services.values():
+            service.close()
+
+
+async def serve(settings: ReflectorSettings) -> None:
+    """Answer until cancelled; raises ProbeError when a port cannot be had."""
+    reflector = Reflector(settings)
+    await reflector.start()
+    try:
+        await reflector.run()
+    finally:
+        reflector.close()
