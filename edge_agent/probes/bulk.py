@@ -95,10 +95,11 @@ class BulkProbe:
             return reading(watch, task.result() if task.done() else None)
         except (OSError, EOFError, BulkError) as exc:
             ask = "does it have the same key?" if settings.key_file else "does it want a key, or is it busy?"
-            raise ProbeError(Outcome.FAILED, f"{link.target} broke the transfer off: {ask}") from exc
+            after = f"broke the transfer off after {watch.handed_bytes} bytes"
+            raise ProbeError(Outcome.FAILED, f"{link.target} {after}: {ask}") from exc
         finally:
             task.cancel()
-            await asyncio.wait({task})
+            await asyncio.gather(task, return_exceptions=True)
 
     def close(self) -> None:
         """Nothing is held between rounds."""
@@ -111,10 +112,7 @@ def reading(watch: Watch, result: tuple[int, int] | None) -> Measurement:
     reflector could not tell, it is what it acknowledged until now.
     """
     info = watch.info
-    if result is None:
-        received = info.acked_bytes or 0 if info else 0
-        result = received, time.monotonic_ns() - watch.began_ns
-    received, duration_ns = result
+    received, duration_ns = result or watch.acknowledged()
     is_timed = received > 0 and duration_ns > 0
     values = row(
         "bulk",

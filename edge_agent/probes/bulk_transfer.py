@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from edge_agent.probes.bulk_packet import (
     OFFER_BYTES,
+    REQUEST_BYTES,
     RESULT_BYTES,
     encode_request,
     parse_offer,
@@ -58,6 +59,12 @@ class Watch:
         if info is not None and info.sent_bytes is not None and info.segments is not None:
             return info.sent_bytes + info.segments * _HEADERS[self.family]
         return self.will_spend(0)
+
+    def acknowledged(self) -> tuple[int, int]:
+        """Payload that has certainly come until now, and ns since it began."""
+        if not self.began_ns or self.info is None or self.info.acked_bytes is None:
+            return 0, 0
+        return max(self.info.acked_bytes - REQUEST_BYTES, 0), time.monotonic_ns() - self.began_ns
 
     def will_spend(self, more_bytes: int) -> int:
         """What it will have cost once all that was handed over, and so much more, has arrived."""

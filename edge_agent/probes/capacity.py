@@ -30,6 +30,10 @@ SHORTEST = 20
 QUESTIONS_BYTES = 4_000
 """Kept back for questions that have to be asked again."""
 MOST_TRAINS = 3
+FAR = 4
+"""Times the scouts' rate, which is of a few packets alone."""
+SMALLEST = 500
+"""Bytes of a packet: smaller ones would measure the machines, not the link."""
 AGREE = 0.05
 """Trains agree when their estimates are within this part of the last one's."""
 
@@ -58,10 +62,10 @@ class CapacitySettings(Cadence):
         section = "probe.capacity"
         self.check_cadence(section)
         require_between(section, "port", self.port, 1, 65_535)
-        require_between(section, "packet_bytes", self.packet_bytes, 500, 2_000)
+        require_between(section, "packet_bytes", self.packet_bytes, SMALLEST, 2_000)
         require_between(section, "packets", self.packets, SHORTEST, MOST_PACKETS)
         require_between(section, "busy_ms", self.busy_ms, 50, 60_000)
-        least = (SCOUTS + SHORTEST) * self.packet_bytes + 2 * QUESTIONS_BYTES
+        least = (2 * SCOUTS + SHORTEST) * self.packet_bytes + 2 * QUESTIONS_BYTES
         require_between(section, "budget_bytes", self.budget_bytes, least, 100_000_000)
 
 
@@ -86,18 +90,18 @@ class CapacityProbe:
             exchange = Exchange(opened, settings.budget_bytes, key, until)
             if not await exchange.introduce():
                 raise ProbeError(Outcome.UNREACHABLE, self._nobody(link))
-            size = min(settings.packet_bytes, opened.largest_packet)
-            return reading(await self._measure(exchange, size), exchange.spending.spent_bytes)
+            return reading(await self._measure(exchange), exchange.spending.spent_bytes)
         finally:
             opened.close()
 
-    async def _measure(self, exchange: Exchange, size: int) -> list[Ride]:
+    async def _measure(self, exchange: Exchange) -> list[Ride]:
         """A few packets, then trains until one is believed or there is nothing left to spend."""
-        scout = await exchange.ride(SCOUTS, size, 0)
+        scout = await self._scout(exchange)
         rides = [scout]
         kbps = rough_kbps(scout.train) if scout.train else None
         came = bool(scout.train and scout.train.arrivals)
         for turn in range(MOST_TRAINS if scout.train else 0):
+            size = self._size(exchange)
             count = self._length(exchange, size)
             if turn == 0 and kbps is not None:
                 count = min(count, max(kbps * self._settings.busy_ms // (size * 8), SHORTEST))
@@ -111,6 +115,23 @@ class CapacityProbe:
             if estimate is None or estimate.trust not in (Trust.FEW, Trust.DISAGREE):
                 break
         return rides
+
+    async def _scout(self, exchange: Exchange) -> Ride:
+        size = self._size(exchange)
+        try:
+            return await exchange.ride(SCOUTS, size, 0)
+        except ProbeError:
+            if self._size(exchange) == size:
+                raise
+            # A router on the way has told what it takes whole.
+            return await exchange.ride(SCOUTS, self._size(exchange), 0)
+
+    def _size(self, exchange: Exchange) -> int:
+        """Bytes of the next train's packets: what the way is known to take whole by now."""
+        size = min(self._settings.packet_bytes, exchange.largest_packet)
+        if size < SMALLEST:
+            raise ProbeError(Outcome.FAILED, f"the way takes no packets of more than {size} bytes whole")
+        return size
 
     def _length(self, exchange: Exchange, size: int) -> int:
         """Packets of the longest train that the budget bears, with the questions about it."""
@@ -135,7 +156,7 @@ def reading(rides: Sequence[Ride], spent_bytes: int) -> Measurement:
     trains = [ride.train for ride in rides]
     told = [train for train in trains if train]
     estimates = [estimate for estimate in map(analyse, told[1:]) if estimate]
-    named = _named(agreed(estimates)) if estimates else {}
+    named = _named(_doubted(agreed(estimates), rough_kbps(told[0]))) if estimates else {}
     last = rides[-1]
     values = row(
         "capacity",
@@ -162,6 +183,14 @@ def agreed(estimates: Sequence[Estimate]) -> Estimate:
     is_same = all(abs(each.kbps - last.kbps) <= AGREE * last.kbps for each in estimates)
     trust = Trust.TRUSTED if is_same else Trust.DISAGREE
     return replace(last, low_kbps=low, high_kbps=high, trust=trust)
+
+
+def _doubted(estimate: Estimate, scout_kbps: int | None) -> Estimate:
+    """The estimate, not believed when the scouts were far slower: the train may have waited somewhere."""
+    is_far = scout_kbps is not None and estimate.kbps > FAR * scout_kbps
+    if is_far and estimate.trust is Trust.TRUSTED and not estimate.is_lower_bound:
+        return replace(estimate, low_kbps=min(estimate.low_kbps, scout_kbps or 0), trust=Trust.DISAGREE)
+    return estimate
 
 
 def _named(estimate: Estimate) -> dict[str, int | None]:

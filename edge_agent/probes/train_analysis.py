@@ -17,6 +17,8 @@ from edge_agent.probes.train_steps import Arrival, Step, clumped, is_clumped, st
 
 SLOWER = 1.5
 """A token bucket is recognised when the rate falls by this factor."""
+STALL_NS = 2_000_000
+"""What passes in so long is no burst: some machine on the way may have stood still before it."""
 FEW_STEPS, FEW_CLUMPS = 10, 3
 """Below this, an estimate is no more than a hint."""
 COMPRESSED = 0.5
@@ -90,8 +92,9 @@ def analyse(train: Train) -> Estimate | None:
     in_clumps = is_clumped(clumps)
     taken = clumps if in_clumps else each_packet
     knee = _knee(taken)
-    if knee is not None:
-        return _bucket(train, taken, knee, in_clumps)
+    bucket = None if knee is None else _bucket(train, taken, knee, in_clumps)
+    if bucket is not None:
+        return bucket
     later = taken[len(taken) // 2 :] if len(taken) >= 2 * FEW_STEPS else taken
     return _steady(train, later, in_clumps)
 
@@ -132,15 +135,22 @@ def _steady(train: Train, taken: Sequence[Step], in_clumps: bool) -> Estimate:
     return Estimate(_kbps(train, rate), _kbps(train, low, floor), _kbps(train, high, ceil), trust)
 
 
-def _bucket(train: Train, taken: Sequence[Step], knee: int, in_clumps: bool) -> Estimate:
-    """A burst at one rate up to the knee, then a lower rate that lasts."""
+def _bucket(train: Train, taken: Sequence[Step], knee: int, in_clumps: bool) -> Estimate | None:
+    """A burst at one rate up to the knee, then a lower rate that lasts; None when hardly anything burst.
+
+    Something that held up the first packets for a moment makes those behind them come quickly, too.
+    """
     burst, rest = taken[:knee], taken[knee:]
     settled = rest[1:] if len(rest) > FEW_STEPS else rest
     lasting = _steady(train, settled, in_clumps)
+    if lasting.is_lower_bound:  # it was the sender that slowed down
+        return None
     passed = 1 + sum(step.packets for step in burst)
     # Tokens that came while the burst passed were spent as well.
     refilled = lasting.kbps * sum(step.gap_ns for step in burst) / 8e6
-    burst_bytes = max(round(passed * train.packet_bytes - refilled), 0)
+    burst_bytes = round(passed * train.packet_bytes - refilled)
+    if burst_bytes < max(SHORTEST_BURST * train.packet_bytes, lasting.kbps * STALL_NS / 8e6):
+        return None
     peak = _kbps(train, _rate(burst))
     high = peak if lasting.trust is Trust.FEW else lasting.high_kbps
     return Estimate(
@@ -148,7 +158,7 @@ def _bucket(train: Train, taken: Sequence[Step], knee: int, in_clumps: bool) -> 
         lasting.low_kbps,
         high,
         lasting.trust,
-        lasting.is_lower_bound,
+        False,
         burst_bytes,
         peak,
     )

@@ -82,7 +82,13 @@ class Exchange:
         self._nonce = os.urandom(NONCE_BYTES)
         self._cookie = b""
         self._trains = 0
+        self._questions = 0
         self.spending = Spending(limit_bytes, opened.header_bytes)
+
+    @property
+    def largest_packet(self) -> int:
+        """The longest IP packet that the way is known to take whole."""
+        return self._socket.largest_packet
 
     async def introduce(self) -> bool:
         """Get a cookie; False when nobody gives one."""
@@ -111,7 +117,7 @@ class Exchange:
     async def _fetch(self, sent: Train, expected_s: float) -> Train | None:
         count = len(sent.sent_ns)
         quiet_s = max(QUIET_S, QUIET_PACKETS * expected_s / count)
-        await asyncio.sleep(max(min(expected_s, self._until - time.monotonic()), 0))
+        await asyncio.sleep(max(min(expected_s, self._until - time.monotonic() - WAIT_S), 0))
         while True:
             report = await self._ask(0, 0)
             if report is None:
@@ -143,7 +149,8 @@ class Exchange:
         return 2 * (pages * fixed + count * RECORD_BYTES)
 
     async def _ask(self, begin: int, records: int) -> Report | None:
-        ask = Ask(self._nonce, self._cookie, self._trains, begin, records)
+        self._questions += 1
+        ask = Ask(self._nonce, self._cookie, self._trains, begin, records, self._questions % 256)
         return await self._answer(encode_ask(ask, self._key), lambda data: parse_report(data, ask, self._key))
 
     async def _answer(self, message: bytes, parse: Callable[[bytes], Answer]) -> Answer | None:

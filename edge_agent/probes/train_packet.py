@@ -34,7 +34,7 @@ _HELLO = struct.Struct("!4sB8s")
 _CHALLENGE = struct.Struct("!4sB8s16s")
 _CAR = struct.Struct("!4sB8s16sBHH")
 _ASK = struct.Struct("!4sB8s16sBHB")
-_REPORT = struct.Struct("!4sB8sBBHHQH")
+_REPORT = struct.Struct("!4sB8sBBBHHQH")
 _RECORD = struct.Struct("!HHI")
 _KERNEL = 1
 
@@ -81,6 +81,8 @@ class Ask:
     """The first arrival that is asked for, in the order of arrival."""
     records: int
     """How many of them the answer may hold, by the length of the question."""
+    number: int = 0
+    """Of the question, modulo 256: an answer that comes late or twice answers no other one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class Report:
     quiet_ns: int
     """Since the last arrival."""
     arrivals: tuple[Arrival, ...]
+    number: int = 0
+    """Of the question."""
 
 
 def message_of(data: bytes) -> Message:
@@ -152,7 +156,7 @@ def parse_car(data: bytes) -> Car:
 
 def encode_ask(ask: Ask, key: bytes | None) -> bytes:
     """A question, as long as the longest answer to it."""
-    body = _ASK.pack(MAGIC, Message.ASK, ask.nonce, ask.cookie, ask.train, ask.begin, 0)
+    body = _ASK.pack(MAGIC, Message.ASK, ask.nonce, ask.cookie, ask.train, ask.begin, ask.number)
     return _signed(body.ljust(ASK_BYTES + ask.records * RECORD_BYTES, b"\0"), key)
 
 
@@ -161,30 +165,31 @@ def parse_ask(data: bytes, key: bytes | None) -> Ask:
     body = _verified(data, key)
     if len(body) < ASK_BYTES:
         raise TrainError("a question that is shorter than its answer")
-    nonce, cookie, train, begin, _ = _fields(_ASK, Message.ASK, body)
-    return Ask(nonce, cookie, train, begin, (len(body) - ASK_BYTES) // RECORD_BYTES)
+    nonce, cookie, train, begin, number = _fields(_ASK, Message.ASK, body)
+    return Ask(nonce, cookie, train, begin, (len(body) - ASK_BYTES) // RECORD_BYTES, number)
 
 
 def encode_report(report: Report, key: bytes | None) -> bytes:
     """An answer; times are counted from the train's first arrival."""
     flags = _KERNEL if report.is_stamped else 0
-    head = (MAGIC, Message.REPORT, report.nonce, report.train, flags, report.received, report.begin)
+    head = (MAGIC, Message.REPORT, report.nonce, report.train, report.number, flags)
+    told = (report.received, report.begin, report.quiet_ns, len(report.arrivals))
     records = b"".join(
         _RECORD.pack(each.sequence, *divmod(each.at_ns & 0xFFFFFFFFFFFF, 1 << 32)) for each in report.arrivals
     )
-    return _signed(_REPORT.pack(*head, report.quiet_ns, len(report.arrivals)) + records, key)
+    return _signed(_REPORT.pack(*head, *told) + records, key)
 
 
 def parse_report(data: bytes, ask: Ask, key: bytes | None) -> Report:
     """The answer to a question; raises TrainError when it is none, or says what cannot be."""
     body = _verified(data, key)
-    nonce, train, flags, received, begin, quiet_ns, count = _fields(_REPORT, Message.REPORT, body)
-    if (nonce, train, begin) != (ask.nonce, ask.train, ask.begin):
+    nonce, train, number, flags, received, begin, quiet_ns, count = _fields(_REPORT, Message.REPORT, body)
+    if (nonce, train, begin, number) != (ask.nonce, ask.train, ask.begin, ask.number):
         raise TrainError("an answer to another question")
     if count > ask.records or len(body) < _REPORT.size + count * RECORD_BYTES or begin + count > received:
         raise TrainError("an answer that does not hold what it says")
     arrivals = _records(body[_REPORT.size :], count)
-    return Report(nonce, train, bool(flags & _KERNEL), received, begin, quiet_ns, arrivals)
+    return Report(nonce, train, bool(flags & _KERNEL), received, begin, quiet_ns, arrivals, number)
 
 
 def _records(raw: bytes, count: int) -> tuple[Arrival, ...]:

@@ -40,6 +40,7 @@ class TrainSocket:
         self._is_v6 = endpoint.family == socket.AF_INET6
         self.header_bytes = 48 if self._is_v6 else 28
         """Of IP and UDP."""
+        self._place = f"UDP port {port} of {endpoint.address}"
         self._left_ns: dict[int, int] = {}
         try:
             self._socket = socket.socket(endpoint.family, socket.SOCK_DGRAM)
@@ -94,7 +95,8 @@ class TrainSocket:
             except BlockingIOError:
                 await self._wait(asyncio.get_running_loop().add_reader, self._stop_reading)
             except OSError as exc:
-                raise _send_error(exc) from exc
+                if exc.errno != errno.EMSGSIZE:  # a router's word, which the kernel has noted (IP_MTU)
+                    raise self._error(exc) from exc
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -117,6 +119,7 @@ class TrainSocket:
             return
 
     async def _hand_over(self, packet: bytes) -> int:
+        told = False
         while True:
             at_ns = time.monotonic_ns()
             try:
@@ -125,7 +128,9 @@ class TrainSocket:
             except BlockingIOError:
                 await self._wait(asyncio.get_running_loop().add_writer, self._stop_writing)
             except OSError as exc:
-                raise _send_error(exc) from exc
+                if told or exc.errno != errno.EMSGSIZE:  # it may be a router's word on an earlier packet
+                    raise self._error(exc) from exc
+                told = True
 
     async def _wait(self, watch: Callable[..., None], unwatch: Callable[[], None]) -> None:
         """Until the socket is ready; stamps are taken as well, or they would make it look ready for ever."""
@@ -142,6 +147,15 @@ class TrainSocket:
 
     def _stop_writing(self) -> None:
         asyncio.get_running_loop().remove_writer(self._socket.fileno())
+
+    def _error(self, exc: OSError) -> ProbeError:
+        if exc.errno == errno.ECONNREFUSED:
+            message = f"nothing listens on {self._place}: does 'edge-agent reflect' run there?"
+            return ProbeError(Outcome.UNREACHABLE, message)
+        if exc.errno == errno.EMSGSIZE:
+            message = "the way does not take packets of that length whole: lower packet_bytes"
+            return ProbeError(Outcome.FAILED, message)
+        return probe_error(exc, f"send to {self._place}")
 
     def _take_stamps(self) -> None:
         for _ in range(_MOST_STAMPS):
@@ -161,12 +175,3 @@ def _stamp_number(control: Control) -> int | None:
             _, origin, _, _, _, _, number = _EXTENDED_ERROR.unpack_from(data)
             return int(number) if origin == _FROM_STAMPING else None
     return None
-
-
-def _send_error(exc: OSError) -> ProbeError:
-    if exc.errno == errno.ECONNREFUSED:
-        return ProbeError(Outcome.UNREACHABLE, "nothing listens on the responder's port")
-    if exc.errno == errno.EMSGSIZE:
-        message = "the way does not take packets of that length whole: lower packet_bytes"
-        return ProbeError(Outcome.FAILED, message)
-    return probe_error(exc, "send a train")

@@ -7,6 +7,7 @@ import hmac
 import os
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 
 from edge_agent.probes.shared_key import read_key
 from edge_agent.probes.stamped_udp import Datagram, ask_for_stamps, received
@@ -133,12 +134,16 @@ class TrainResponder:
         self._check(datagram, ask.nonce, ask.cookie)
         train = self._trains.find((*datagram.source[:2], ask.nonce, ask.train))
         self._reported += 1
+        nothing = Report(ask.nonce, ask.train, True, 0, ask.begin, 0, (), ask.number)
         if train is None:
-            return encode_report(Report(ask.nonce, ask.train, True, 0, ask.begin, 0, ()), self._key)
-        arrivals = tuple(train.arrivals[ask.begin : ask.begin + ask.records])
-        quiet_ns = self._trains.quiet_ns(train)
-        known = len(train.arrivals)
-        report = Report(ask.nonce, ask.train, train.is_stamped, known, ask.begin, quiet_ns, arrivals)
+            return encode_report(nothing, self._key)
+        report = replace(
+            nothing,
+            is_stamped=train.is_stamped,
+            received=len(train.arrivals),
+            quiet_ns=self._trains.quiet_ns(train),
+            arrivals=tuple(train.arrivals[ask.begin : ask.begin + ask.records]),
+        )
         return encode_report(report, self._key)
 
     def _check(self, datagram: Datagram, nonce: bytes, cookie: bytes) -> None:

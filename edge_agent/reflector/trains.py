@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from edge_agent.probes.train_packet import Car
 from edge_agent.probes.train_steps import Arrival
 
-MOST_TRAINS = 64
+MOST_TRAINS = 16
 """The one silent for longest makes room for a new one."""
 FORGET_AFTER_S = 60.0
 

@@ -86,6 +86,14 @@ def test_a_token_bucket_is_told_from_the_rate_behind_it(kbps: int, bucket: int) 
     assert found.peak_kbps == pytest.approx(200_000 * SHARE, rel=0.1)
 
 
+def test_a_moment_that_held_up_the_first_packets_makes_no_bucket() -> None:
+    at_100_mbps = [Arrival(number, max(number * 112 * US, 900 * US) - 900 * US) for number in range(200)]
+    crowded = [Arrival(number, max(at_ns, number * 5 * US)) for number, at_ns in at_100_mbps]
+    found = analyse(Train(SIZE, [number * US for number in range(200)], crowded))
+    assert found is not None and found.burst_bytes is None and found.trust is Trust.TRUSTED
+    assert found.kbps == 100_000
+
+
 def test_too_little_behind_a_bucket_is_a_hint_bounded_by_the_peak() -> None:
     shape = Shape(rate_kbps=10_000, bucket_bytes=264_000, bucket_peak_kbps=200_000)
     found = estimate(shape)
@@ -121,6 +129,13 @@ def test_a_sender_slower_than_the_link_gives_a_lower_bound() -> None:
     found = estimate(Shape(rate_kbps=1_000_000), every_ns=112 * US)
     assert found.is_lower_bound and found.high_kbps is None
     assert found.kbps == found.low_kbps == 100_000
+
+
+def test_a_sender_that_slows_down_makes_no_bucket() -> None:
+    sent = [min(number, 60) * 10 * US + max(number - 60, 0) * 50 * US for number in range(200)]
+    found = analyse(Train(SIZE, sent, [Arrival(number, at_ns) for number, at_ns in enumerate(sent)]))
+    assert found is not None and found.is_lower_bound
+    assert (found.high_kbps, found.burst_bytes, found.peak_kbps) == (None, None, None)
 
 
 def test_a_limit_that_drops_instead_of_queueing_gives_no_estimate() -> None:

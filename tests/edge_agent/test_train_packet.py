@@ -31,8 +31,8 @@ from edge_agent.probes.train_steps import Arrival
 
 NONCE, COOKIE, KEY = b"nonce678", b"cookie7890123456", b"0123456789abcdef"
 KEYS = pytest.mark.parametrize("key", [None, KEY])
-ASK = Ask(NONCE, COOKIE, 1, 20, 3)
-REPORT = Report(NONCE, 1, True, 23, 20, 5, (Arrival(0, 0), Arrival(7, 1 << 40), Arrival(65_000, 9)))
+ASK = Ask(NONCE, COOKIE, 1, 20, 3, 9)
+REPORT = Report(NONCE, 1, True, 23, 20, 5, (Arrival(0, 0), Arrival(7, 1 << 40), Arrival(65_000, 9)), 9)
 
 
 @KEYS
@@ -92,10 +92,11 @@ def test_every_cut_message_is_refused(key: bytes | None) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        Ask(b"another8", COOKIE, 1, 20, 3),
-        Ask(NONCE, COOKIE, 2, 20, 3),
-        Ask(NONCE, COOKIE, 1, 0, 3),
-        Ask(NONCE, COOKIE, 1, 20, 2),
+        Ask(b"another8", COOKIE, 1, 20, 3, 9),
+        Ask(NONCE, COOKIE, 2, 20, 3, 9),
+        Ask(NONCE, COOKIE, 1, 0, 3, 9),
+        Ask(NONCE, COOKIE, 1, 20, 2, 9),
+        Ask(NONCE, COOKIE, 1, 20, 3, 10),
     ],
 )
 def test_an_answer_to_another_question_is_refused(other: Ask) -> None:

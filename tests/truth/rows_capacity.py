@@ -49,6 +49,7 @@ def cases() -> list[Case]:
         *(partial(bucket, mbps) for mbps in (2, 10, 50)),
         kernels_bucket,
         deep_bucket,
+        deeper_bucket,
         partial(
             not_a_wire, "slots of 10 ms", Shape(delay_ms=10, rate_kbps=10_000, slot_ms=10), _slotted_kbps()
         ),
@@ -96,6 +97,17 @@ def deep_bucket() -> Iterator[Row]:
     shape = Shape(delay_ms=10, rate_kbps=10_000, bucket_bytes=266_000, bucket_peak_kbps=200_000)
     taken, log = _measure(shape)
     yield _within_bar("10 Mbit/s behind a 266 kB bucket", taken, 10 * IP_SHARE, log, trusted=False)
+
+
+def deeper_bucket() -> Iterator[Row]:
+    """A bucket deeper than the train cannot be seen: what was spent is a bound of what it may hold."""
+    shape = Shape(delay_ms=10, rate_kbps=10_000, bucket_bytes=400_000, bucket_peak_kbps=100_000)
+    taken, log = _measure(shape)
+    bound, truth = _told(taken, "spent_bytes"), 400_000 * IP_SHARE
+    row = judge("capacity burst bound", "10 Mbit/s behind a 400 kB bucket", bound, truth, "B", truth)
+    is_bound = bound is not None and bound <= truth and _told(taken, "burst_bytes") is None
+    note = f"no bucket of less; {_bar(taken)} Mbit/s for as much"
+    yield replace(row, reached=is_bound, note=note, wire_late_us=wire_late_us(log))
 
 
 def not_a_wire(condition: str, shape: Shape, truth_kbps: float) -> Iterator[Row]:
