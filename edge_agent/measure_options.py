@@ -22,6 +22,8 @@ WAIT_S = 2.0
 """How long an answer is waited for, unless --timeout says another."""
 WAITING = {"echo": 0.9, "stamp": 0.75, "connect": 0.9, "dns": 0.9}
 """Probes whose --timeout is that of one answer, and the part of a round's timeout that they use."""
+COUNTS = {"path": "attempts", "capacity": "packets"}
+"""What --count sets, where that is not ``count``."""
 _SENDING = {"echo": 0.79, "stamp": 0.64, "connect": 0.49, "dns": 0.49}
 """The part of it that they may send in."""
 _SPACINGS_S = {"connect": 0.1, "dns": 0.1}
@@ -75,7 +77,7 @@ def _given(name: str, options: Namespace) -> Iterator[tuple[str, Given]]:
     """The settings that options give, by the names that this probe has for them."""
     defaults: dict[str, Any] = {each.name: each.default for each in fields(SETTINGS[name])}
     if options.count is not None and name != "load":
-        yield "attempts" if name == "path" else "count", Given(options.count, "--count")
+        yield COUNTS.get(name, "count"), Given(options.count, "--count")
     if options.port is not None:
         yield "port", Given(options.port, "--port")
     if options.name is not None:

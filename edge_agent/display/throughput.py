@@ -31,6 +31,8 @@ def capacity_report(reading: Reading) -> list[str]:
     if reading["burst_bytes"] is not None:
         burst = f"{size(reading['burst_bytes'])} pass at {rate(reading['peak_kbps'])}"
         lines.append(f"token bucket: {burst} before the rate above holds")
+    elif reading["capacity_kbps"] is not None and not reading["lower_bound"]:
+        lines.append(f"no token bucket shows within {size(reading['spent_bytes'])}")
     if reading["trust"] is not None:
         lines.append(f"trust: {_trust(reading)}")
     return lines

@@ -128,6 +128,22 @@ def _train() -> Take:
     return take
 
 
+def _bulk() -> Take:
+    from edge_agent.probes.bulk_packet import BulkError, parse_offer, parse_request, parse_result
+    from edge_agent.probes.tcp_info import parse_tcp_info
+
+    def take(data: bytes) -> None:
+        parse_tcp_info(data)
+        with contextlib.suppress(BulkError):
+            parse_offer(data)
+        for key in (None, b"key"):
+            for parse in (parse_request, parse_result):
+                with contextlib.suppress(BulkError):
+                    parse(data, bytes(8), key)
+
+    return take
+
+
 def _dns() -> Take:
     from edge_agent.probes.dns_message import DnsError, Query, question, response_code
 
@@ -254,6 +270,11 @@ TARGETS = {
         ("edge_agent.probes.train_packet",),
         _train,
         tuple(b"LPT1" + bytes((kind,)) + bytes(91) for kind in range(1, 6)),
+    ),
+    "bulk": Target(
+        ("edge_agent.probes.bulk_packet", "edge_agent.probes.tcp_info"),
+        _bulk,
+        tuple(b"LPB1" + bytes(size) for size in (12, 20, 36, 44, 100)),
     ),
     "dns": Target(("edge_agent.probes.dns_message",), _dns, (seeds.DNS,)),
     "http": Target(("edge_agent.probes.http_exchange",), _http, (b"HTTP/1.1 200 OK\r\n",)),
