@@ -8,7 +8,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from tests.truth.picture import picture
 from tests.truth.report import LATE_US, Case, Row, unmeasured
 from tests.truth.table import table
 
-ATTEMPTS = 3
-"""Of a case that misses while the wire is late."""
+ATTEMPTS = 6
+"""Of a case that misses while the wire is late; each waits a little longer for a calmer machine."""
+PAUSE_S = 2.0
 PICTURE = ROOT / "infrastructure" / "diagrams" / "truth.svg"
 
 
@@ -76,10 +77,11 @@ def _cases(name: str) -> list[Case]:
     return list(module.cases()) if hasattr(module, "cases") else [module.rows]
 
 
-def measure(name: str, case: Case) -> list[Row]:
+def measure(name: str, case: Case, sleep: Callable[[float], None] = time.sleep) -> list[Row]:
     """The rows of a case; again when one misses and the wire was late, which is the machine's doing."""
     rows: list[Row] = []
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        sleep(attempt * PAUSE_S)
         try:
             rows = list(case())
         except Exception as error:  # the next case may still tell something

@@ -50,7 +50,7 @@ def test_a_miss_is_run_again_only_while_the_wire_was_late(late_us: float, reache
         done.append(replace(GOOD, reached=reached, wire_late_us=late_us))
         yield done[-1]
 
-    assert measure("x", case) == done[-1:]
+    assert measure("x", case, lambda _: None) == done[-1:]
     assert len(done) == runs
 
 
