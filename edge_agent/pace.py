@@ -52,11 +52,13 @@ class Watch:
         """Whether the link is not as it was: outcome, path, state, loss or median time."""
         columns = (column.name for column in KINDS[reading.kind].columns)
         figures = dict(zip(columns, reading.values, strict=True))
-        state = (reading.outcome, *map(figures.get, _STATES))
+        lost = _lost(figures)
+        # A link that is gone and back is changing, however usual that has become.
+        state = (reading.outcome, lost == 1, *map(figures.get, _STATES))
         changed = self._state not in (None, state)
         self._state = state
         if reading.outcome is Outcome.MEASURED:
-            shifts = [self._shifted(self._loss, _lost(figures)), self._shifted(self._time, _time(figures))]
+            shifts = [self._shifted(self._loss, lost), self._shifted(self._time, _time(figures))]
             changed = changed or any(shifts)
         moved = Flag.PATH_CHANGED in reading.flags or figures.get("changed") == 1
         return changed or moved

@@ -42,8 +42,8 @@ class Series(NamedTuple):
 
     @property
     def longest_s(self) -> float:
-        """The longest time without a reading when all goes well."""
-        return self.period_s * (SLOWEST if self.adaptive else 1) * (1 + self.jitter) + self.timeout_s
+        """The longest time without a reading when all goes well: one round is early, the next one late."""
+        return self.period_s * (SLOWEST if self.adaptive else 1) * (1 + 2 * self.jitter) + self.timeout_s
 
 
 class Scheduler:
@@ -159,6 +159,6 @@ def checked(measured: Measurement | Sequence[Measurement]) -> list[Measurement]:
         raise ValueError(f"{len(measurements)} measurements in a round, not 1 to {MEASUREMENTS_MAX}")
     for measurement in measurements:
         for column, value in zip(KINDS[measurement.kind].columns, measurement.values, strict=True):
-            if value is not None and not 0 <= value <= column.maximum:
-                raise ValueError(f"{column.name} {value} is not within 0 to {column.maximum}")
+            if value is not None and not (isinstance(value, int) and 0 <= value <= column.maximum):
+                raise ValueError(f"{column.name} is {value!r}, not a whole number of 0 to {column.maximum}")
     return measurements

@@ -6,13 +6,16 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_address
 
 from edge_agent.discovery.messages import MAX_FINDINGS, Neighbour, NeighbourRequest
 from edge_agent.discovery.neighbour_table import neighbours
 
-MAX_HEARD = 2_000
-"""Packets that are kept while listening: 3 MB at most."""
+MAX_HEARD = 600
+"""Packets of each protocol that are kept, so that a crowd in one hides no other: 3 MB at most in all."""
+MAX_ANSWERS = 60
+"""More of them that are kept when they speak of whom we ask for."""
 ANSWER_S = 1.0
 """How long an answer to our own question is waited for."""
 _ETHERNET = 1
@@ -30,7 +33,8 @@ class Listener:
         self._arp = socket.socket(fileno=request.arp)
         self._lldp = socket.socket(fileno=request.lldp)
         self._icmp = None if request.icmp < 0 else socket.socket(fileno=request.icmp)
-        self._heard: dict[tuple[str, bytes, str], None] = {}
+        self._asked = [ip_address(each).packed for each in request.ask]
+        self._heard: dict[str, dict[tuple[bytes, str], None]] = {"lldp": {}, "arp": {}, "nd": {}}
 
     def run(self) -> list[Neighbour]:
         """Listen, ask, and join it with what the kernel knows: LLDP first, for it tells most."""
@@ -42,15 +46,16 @@ class Listener:
         readers = {"lldp": packets.read_lldp, "arp": packets.read_arp, "nd": packets.read_discovery}
         heard = [
             readers[kind](*((data, sender) if kind == "nd" else (data,)))
-            for kind, data, sender in self._heard
+            for kind, kept in self._heard.items()
+            for data, sender in kept
         ]
-        return together([neighbour for neighbour in heard if neighbour], known)
+        return together([neighbour for neighbour in heard if neighbour], known, self._request.ask)
 
     def listen(self, for_s: float) -> None:
-        """Keep each different packet that comes in that time."""
+        """Keep each different packet that comes in that time, as long as there is room for it."""
         until = time.monotonic() + for_s
         sockets = [each for each in (self._arp, self._lldp, self._icmp) if each]
-        while (left_s := until - time.monotonic()) > 0 and len(self._heard) < MAX_HEARD:
+        while (left_s := until - time.monotonic()) > 0:
             for ready in select.select(sockets, [], [], left_s)[0]:
                 self._hear(ready)
 
@@ -63,9 +68,14 @@ class Listener:
         if ready is self._icmp:
             limits = [int.from_bytes(data, sys.byteorder) for _, kind, data in control if kind == _HOP_LIMIT]
             if limits == [255]:
-                self._heard["nd", packet, str(sender[0]).partition("%")[0]] = None
+                self._keep("nd", packet, str(sender[0]).partition("%")[0])
         elif sender[2] != _OWN and sender[3] == _ETHERNET:
-            self._heard["lldp" if ready is self._lldp else "arp", packet, ""] = None
+            self._keep("lldp" if ready is self._lldp else "arp", packet)
+
+    def _keep(self, kind: str, packet: bytes, sender: str = "") -> None:
+        room = MAX_HEARD + MAX_ANSWERS * any(asked in packet for asked in self._asked)
+        if len(self._heard[kind]) < room:
+            self._heard[kind][packet, sender] = None
 
     def _ask(self, question: Callable[[str, str, str], bytes]) -> None:
         _, _, _, hardware, mac = self._arp.getsockname()[:5]
@@ -77,11 +87,16 @@ class Listener:
             self.listen(ANSWER_S)
 
 
-def together(heard: Iterable[Neighbour], known: Iterable[Neighbour]) -> list[Neighbour]:
-    """Each neighbour once, LLDP first; what was heard is newer than what the kernel remembers."""
+def together(
+    heard: Iterable[Neighbour], known: Iterable[Neighbour], asked: Sequence[str] = ()
+) -> list[Neighbour]:
+    """Each neighbour once, LLDP first, then whom we asked for; what was heard is newer than what was known."""
     everyone: dict[tuple[str, ...], Neighbour] = {}
     for each in (*known, *heard):
         key = (each.mac, each.port) if each.protocol == "lldp" else (each.address,)
         everyone[each.protocol, *key] = each
-    ordered = sorted(everyone.values(), key=lambda each: (each.protocol != "lldp", each.protocol))
-    return ordered[:MAX_FINDINGS]
+
+    def rank(each: Neighbour) -> tuple[bool, bool, str]:
+        return each.protocol != "lldp", each.address not in asked, each.protocol
+
+    return sorted(everyone.values(), key=rank)[:MAX_FINDINGS]

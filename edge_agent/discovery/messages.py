@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 MAX_HOPS = 64
 MAX_FINDINGS = 256
-"""Lines that are taken of one child; a segment has more neighbours than that only by attack."""
+"""Lines that are taken of one child, and so the neighbours or hops of one round."""
 MAX_TEXT = 255
 PROTOCOLS = {"arp": 1, "nd": 2, "lldp": 3}
 """How a neighbour made itself known, as the contract's codes."""

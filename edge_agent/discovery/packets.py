@@ -98,7 +98,11 @@ def _answer_6(request: PathRequest, message: bytes, sender: str) -> Answer | Non
     return _answer(request, token, sender, unreachable, error.code == _NO_PORT_6)
 
 
-def _answer(request: PathRequest, token: int, address: str, unreachable: bool, no_port: bool) -> Answer:
+def _answer(
+    request: PathRequest, token: int, address: str, unreachable: bool, no_port: bool
+) -> Answer | None:
+    if address == request.source != request.target:
+        return None  # this machine's own complaint that the next hop is silent: nobody on the path said it
     reached = unreachable and (no_port or ip_address(address) == ip_address(request.target))
     return Answer(token, address, reached, unreachable)
 
@@ -128,7 +132,9 @@ def question(asked: str, source: str, mac: str) -> bytes:
 def read_arp(frame: bytes) -> Neighbour | None:
     """The sender of an ARP request or reply, unless it has no address yet."""
     said = Ether(frame)[ARP]
-    if ip_address(said.psrc).is_unspecified or (said.hwtype, said.ptype) != (1, 0x0800):
+    if (said.hwtype, said.ptype, said.hwlen, said.plen) != (1, 0x0800, 6, 4):
+        return None
+    if ip_address(said.psrc).is_unspecified:
         return None
     return Neighbour("arp", said.hwsrc, said.psrc)
 

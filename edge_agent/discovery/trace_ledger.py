@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from edge_agent.discovery.messages import Hop
+from edge_agent.discovery.messages import MAX_FINDINGS, Hop
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class TraceLedger:
         """The path, nearest first, up to its end, or to one silent hop after the last that answered."""
         answering = [hop for hop, distance in self._distances.items() if distance.times_us]
         last = self.end or min(max(answering, default=0) + 1, max(self._distances, default=0))
-        return [hop for number in range(1, last + 1) for hop in self._at(number)]
+        return [hop for number in range(1, last + 1) for hop in self._at(number)][:MAX_FINDINGS]
 
     def _at(self, number: int) -> Iterator[Hop]:
         distance = self._distances.get(number, _Distance())

@@ -5,30 +5,27 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-import struct
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from edge_agent.contract import Outcome
 from edge_agent.probes.binding import ProbedLink, bind
-from edge_agent.probes.dns_lookup import Lookup, Moment, summary
+from edge_agent.probes.dns_lookup import Lookup, summary
 from edge_agent.probes.dns_message import Query, question
 from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
 from edge_agent.probes.resolve import Endpoint, Resolver
 from edge_agent.probes.socket_errors import probe_error
+from edge_agent.probes.stamped_udp import ask_for_stamps, moment, received
 
 REPORT_AT = 0.9
 """The part of its timeout after which a round reports what it has, so that it does not overrun."""
 RESOLVE_WITHIN = 0.5
+ANSWER_WITHIN = 0.1
+"""The part of its timeout that an answer has at least; with less to go, nothing more is asked."""
 SPACING_S = 0.1
 WARM_UP_S = 0.05
 """The kernel begins to stamp what it receives a moment after it has been asked to (a work queue's)."""
-_SO_TIMESTAMPNS = getattr(socket, "SO_TIMESTAMPNS", 35)
-_DATAGRAM = 4096
-"""Bytes; without EDNS an answer has at most 512 (RFC 1035 section 2.3.4)."""
-_READS = 64
-"""Datagrams taken at a time: a flood must not hold the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +67,10 @@ class Round:
 
     def drain(self) -> None:
         """Give what waits to the queries."""
-        with suppress(BlockingIOError, ConnectionRefusedError):  # refused: a query before has no answer
-            for _ in range(_READS):
-                message, control, _, _ = self.socket.recvmsg(_DATAGRAM, 128)
-                at = Moment(time.monotonic_ns(), time.time_ns(), _kernel_ns(control))
+        with suppress(ConnectionRefusedError):  # a query before has no answer
+            for datagram in received(self.socket):
                 for each in self.lookups:
-                    each.received(message, at)
+                    each.received(datagram.data, datagram.at)
         self.settle()
 
     def settle(self) -> None:
@@ -118,10 +113,16 @@ class DnsProbe:
         refused: OSError | None = None
         await asyncio.sleep(WARM_UP_S)
         for identifier in self._rng.sample(range(1 << 16), self._settings.count):
+            if until - time.monotonic() < self._settings.timeout_s * ANSWER_WITHIN:
+                break
             refused = send(current, Query(identifier, self._question)) or refused
             await asyncio.sleep(SPACING_S)
         if refused and not current.lookups:
             raise probe_error(refused, f"send to {endpoint.address}") from refused
+        if not current.lookups:
+            raise ProbeError(
+                Outcome.OVERRUN, "the look-up of the server or a busy machine left no time to ask"
+            )
         current.sending = False
         current.settle()
         try:
@@ -136,7 +137,7 @@ class DnsProbe:
 
 def send(current: Round, query: Query) -> OSError | None:
     """Send one query; an error of this machine is returned, and then nothing was sent."""
-    lookup = Lookup(query, Moment(time.monotonic_ns(), time.time_ns()))
+    lookup = Lookup(query, moment())
     try:
         try:
             current.socket.send(query.message)
@@ -157,7 +158,7 @@ def _open(endpoint: Endpoint, port: int, link: ProbedLink) -> socket.socket:
     try:
         opened.setblocking(False)
         bind(opened, link)
-        opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        ask_for_stamps(opened, sent=False)
         opened.connect(endpoint.sockaddr(port))
     except OSError as exc:
         opened.close()
@@ -166,12 +167,3 @@ def _open(endpoint: Endpoint, port: int, link: ProbedLink) -> socket.socket:
         opened.close()
         raise
     return opened
-
-
-def _kernel_ns(control: Sequence[tuple[int, int, bytes]]) -> int | None:
-    """The reception stamp among control messages: a timespec of 32 or 64 bits a field."""
-    for level, kind, data in control:
-        if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS) and len(data) in (8, 16):
-            seconds, nanoseconds = struct.unpack("=qq" if len(data) == 16 else "=ii", data)
-            return int(seconds * 1_000_000_000 + nanoseconds)
-    return None

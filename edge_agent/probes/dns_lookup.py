@@ -8,18 +8,10 @@ from dataclasses import dataclass
 from edge_agent.contract import Flag, row
 from edge_agent.probes.dns_message import DnsError, Query, response_code
 from edge_agent.probes.probe import Measurement
+from edge_agent.probes.stamps import Stamp
 
 STEP_NS = 1_000_000
 """A wall clock that moved this much more than the monotonic one was set, not slewed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When user space saw something, by its two clocks, and when the kernel did, by the wall clock; ns."""
-
-    monotonic_ns: int
-    wall_ns: int
-    kernel_ns: int | None = None
 
 
 @dataclass(slots=True)
@@ -27,13 +19,13 @@ class Lookup:
     """One query and how it ended: answered after so long, garbled, or neither (no answer)."""
 
     query: Query
-    sent: Moment
+    sent: Stamp
     took_ns: int | None = None
     code: int | None = None
     garbled: bool = False
     flags: Flag = Flag.NONE
 
-    def received(self, message: bytes, at: Moment) -> None:
+    def received(self, message: bytes, at: Stamp) -> None:
         """Take a datagram; what is not the first answer to this query changes nothing.
 
         The kernel's stamp is of the wall clock, so it counts only while that clock was not set.

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 
 from edge_agent.contract import Outcome
+from edge_agent.probes.batch_receive import PACKETS
 from edge_agent.probes.echo_ledger import EchoRound, Ledger
 from edge_agent.probes.icmp_socket import IcmpSocket
 from edge_agent.probes.probe import ProbeError
@@ -20,14 +21,14 @@ FORGET_AFTER_NS = 60_000_000_000
 """How long a late reply is still told from a foreign one."""
 WARM_UP_S = 0.05
 """The kernel begins to stamp what it receives a moment after it has been asked to (a work queue's)."""
-BATCH = 32
+BATCH = PACKETS
 """Requests sent before replies are read: many links at once must not overflow the socket's buffer."""
 BURST = 256
 """Requests sent before the rest of the agent has its turn."""
 READ_LIMIT = 512
 BUSY = 4
 """Requests at one time, from which on those of the next PAUSE_MS are sent together: waking costs more."""
-PAUSE_MS = 10
+PAUSE_MS = 20
 _MS = 1_000_000
 
 
@@ -134,12 +135,14 @@ class Channel:
         if icmp.overflowed():
             self._overflows += 1
         ambiguous, offset_ns = clock.look(), clock.offset_ns
-        for packet, kernel_ns in icmp.transmitted(limit):
+        for packet, kernel_ns, _, _ in icmp.transmitted(limit):
             if kernel_ns is not None and not ambiguous:
                 ledger.transmitted(packet, self._size, kernel_ns - offset_ns)
-        for message, ttl, source, kernel_at_ns in icmp.received(limit):
-            at_ns = None if kernel_at_ns is None or ambiguous else kernel_at_ns - offset_ns
-            ledger.received(source, message, clock.monotonic_ns(), at_ns, ttl)
+        replies = icmp.received(limit)
+        seen_ns = clock.monotonic_ns()
+        for message, kernel_ns, ttl, source in replies:
+            at_ns = None if kernel_ns is None or ambiguous else kernel_ns - offset_ns
+            ledger.received(source, message, seen_ns, at_ns, ttl)
 
     def close(self) -> None:
         """Close the socket."""

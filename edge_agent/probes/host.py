@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -146,13 +147,23 @@ class HostProbe:
         self._read = read
         self._monotonic = monotonic
         self._before: tuple[float, HostState] | None = None
+        self._looking: asyncio.Task[tuple[float, HostState]] | None = None
 
     async def __call__(self, link: ProbedLink) -> Measurement:
-        """One look; the link only names the series."""
-        state, at = self._read(self._settings.disk), self._monotonic()
+        """One look; the link only names the series.
+
+        It is taken beside the event loop: a sensor may take a second, a disk that is gone may never answer.
+        Then the next round waits for the same look, as a thread cannot be stopped.
+        """
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(asyncio.to_thread(self._look))
+        at, state = await asyncio.shield(self._looking)
         earlier, before = self._before or (at, None)
         self._before = at, state
         return measurement(before, state, at - earlier)
+
+    def _look(self) -> tuple[float, HostState]:
+        return self._monotonic(), self._read(self._settings.disk)
 
     def close(self) -> None:
         """Nothing is held between rounds."""

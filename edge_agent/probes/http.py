@@ -11,19 +11,22 @@ import time
 from dataclasses import dataclass
 from itertools import count
 
+from edge_agent.contract import Outcome
 from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.http_exchange import Exchange, exchange, request, tls_context
-from edge_agent.probes.probe import Cadence, Measurement, require_between
+from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
 from edge_agent.probes.resolve import REMEMBERED_S, Endpoint, Lookup, Resolver, ask_system
 from edge_agent.probes.tcp import connect_tcp, open_tcp
 
 REPORT_AT = 0.9
 """The part of its timeout after which a round reports what it has, so that it does not overrun."""
 RESOLVE_WITHIN = 0.5
+LATE_BY = 0.02
+"""The part of its timeout by which its end is seen late when this machine was too busy to see an answer."""
 RECEIVE_BUFFER = 8192
 """Keeps a server from sending much of a page, which is not read, over a link that may be metered."""
 _PATH = re.compile(r"/[!-~]*")
-_HOST = re.compile(r"[A-Za-z0-9._:-]*")
+_HOST = re.compile(r"([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?|[0-9A-Fa-f:.]{2,45}|")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,11 @@ class HttpProbe:
         try:
             async with asyncio.timeout(max(until - time.monotonic(), 0)):
                 await self._request(endpoint, link, done)
-        except TimeoutError:
+        except TimeoutError as exc:
+            if time.monotonic() - until > timeout_s * LATE_BY:
+                raise ProbeError(
+                    Outcome.OVERRUN, "this machine was too busy to see an answer in time"
+                ) from exc
             done.timed_out = True
         return done.measurement()
 

@@ -7,20 +7,20 @@ send fails, because whether a failed send counts depends on where in the kernel 
 
 from __future__ import annotations
 
-import errno
 import random
 import socket
 import struct
 
 from edge_agent.contract import Outcome
+from edge_agent.probes.batch_receive import Packet, Sockaddr, receiver
 from edge_agent.probes.binding import ProbedLink, bind
 from edge_agent.probes.icmp_filter import only_identifier, only_replies
 from edge_agent.probes.icmp_packet import ipv4_message
 from edge_agent.probes.probe import ProbeError
 from edge_agent.probes.socket_errors import interface_index, probe_error
-from edge_agent.probes.stamps import SO_TIMESTAMPING, Control, Stamp, kernel_time_ns, stamp_now, time_to_live
+from edge_agent.probes.stamps import SO_TIMESTAMPING, Stamp, kernel_time_ns, stamp_now
 
-__all__ = ["Arrival", "IcmpSocket", "Sockaddr", "Stamp", "kernel_time_ns", "stamp_now"]
+__all__ = ["IcmpSocket", "Sockaddr", "Stamp", "kernel_time_ns", "stamp_now"]
 
 _SO_RCVBUFFORCE, _SO_MEMINFO = 33, 55
 _SOF_TX_SOFTWARE = 1 << 1
@@ -33,22 +33,12 @@ _MEMINFO = struct.Struct("=9I")
 """sk_meminfo: bytes that wait, their limit, ..., packets dropped (include/uapi/linux/sock_diag.h)."""
 _BUFFER = 4 << 20
 """Bytes; asked for, because one reply takes about 1 KiB of it and thousands may come at once."""
-_CONTROL_SIZE = 256
 _HEADERS_SIZE = 128
 """Bytes before the payload of a packet that left: of ICMP, IP with options, and the layers below."""
 _PERMISSION = (
     "ICMP is not permitted: run as root: sysctl -w net.ipv4.ping_group_range='0 2147483647', "
     "or give the agent CAP_NET_RAW"
 )
-
-Sockaddr = tuple[str, int] | tuple[str, int, int, int]
-
-
-Arrival = tuple[bytes, int | None, Sockaddr, int | None]
-"""An ICMP message without its IP header, its TTL or hop limit, its source, and when the kernel received it.
-
-The time is of CLOCK_REALTIME, ns; it and the TTL are None when not told.
-"""
 
 
 class IcmpSocket:
@@ -63,7 +53,6 @@ class IcmpSocket:
         size: int = 1472,
     ) -> None:
         """``size`` is the largest payload to expect, bytes; what is longer is cut."""
-        self._read_size = size + _HEADERS_SIZE
         self.family = family
         self.interface_index = interface_index(link.device) if link.device else 0
         self._socket, self.raw = _open(family)
@@ -78,6 +67,7 @@ class IcmpSocket:
         except ProbeError:
             self.close()
             raise
+        self._receiver = receiver(self._socket, size + _HEADERS_SIZE)
         self._headers = self.raw and family == socket.AF_INET
         self._dropped = 0
         self.stamping = stamping and self._ask_for_stamps()
@@ -96,23 +86,20 @@ class IcmpSocket:
             raise probe_error(exc, f"send to {sockaddr[0]}") from exc
         return True
 
-    def received(self, limit: int) -> list[Arrival]:
-        """The messages that wait, up to a number of them."""
-        waiting = self._waiting(limit, 0)
-        if self._headers:
-            return [
-                (*ipv4_message(packet), source, kernel_time_ns(control))
-                for packet, control, _, source in waiting
-            ]
+    def received(self, limit: int) -> list[Packet]:
+        """The messages that wait, up to a number of them, without their IP headers."""
+        packets = self._receiver.read(limit, 0)
+        if not self._headers:
+            return packets
         return [
-            (packet, time_to_live(control), source, kernel_time_ns(control))
-            for packet, control, _, source in waiting
+            (message, kernel_ns, ttl, source)
+            for packet, kernel_ns, _, source in packets
+            for message, ttl in (ipv4_message(packet),)
         ]
 
-    def transmitted(self, limit: int) -> list[tuple[bytes, int | None]]:
+    def transmitted(self, limit: int) -> list[Packet]:
         """Packets that left, as they left, lower layers' headers included, with the kernel's time, ns."""
-        waiting = self._waiting(limit, _MSG_ERRQUEUE)
-        return [(packet, kernel_time_ns(control)) for packet, control, _, _ in waiting]
+        return self._receiver.read(limit, _MSG_ERRQUEUE)
 
     def overflowed(self) -> bool:
         """Whether the kernel has dropped replies since it was asked last, the socket being full.
@@ -159,18 +146,6 @@ class IcmpSocket:
         except OSError:
             return False  # user space stamps then, and the readings say so
         return True
-
-    def _waiting(self, limit: int, flags: int) -> list[tuple[bytes, Control, int, Sockaddr]]:
-        """What recvmsg gives, call by call; a list, because thousands a second come through here."""
-        recvmsg, size, taken = self._socket.recvmsg, self._read_size, []
-        for _ in range(limit):
-            try:
-                taken.append(recvmsg(size, _CONTROL_SIZE, flags))
-            except OSError as exc:
-                if flags or exc.errno in (errno.EAGAIN, errno.EINTR, errno.EBADF):
-                    break
-                # else an asynchronous error, cleared by having been told
-        return taken
 
 
 def _open(family: socket.AddressFamily) -> tuple[socket.socket, bool]:

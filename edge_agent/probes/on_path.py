@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from edge_agent.contract import Flag, Outcome
-from edge_agent.probes.binding import ProbedLink
+from edge_agent.probes.binding import ProbedLink, bind
 from edge_agent.probes.probe import Measurement, Probe, ProbeError
 from edge_agent.probes.resolve import Endpoint, Resolver
 from edge_agent.probes.route import Question, Route, Routes, RoutesUnknown
@@ -78,6 +78,8 @@ class OnPath:
                 raise ProbeError(Outcome.DENIED, f"{exc}: the link's next hop cannot be checked") from exc
             return Route(index)
         except OSError as exc:
+            with socket.socket(endpoint.family, socket.SOCK_DGRAM) as opened:
+                bind(opened, link)  # where it is the link's source or interface, this says so
             raise probe_error(exc, f"find a route to {link.target}") from exc
         except ValueError as exc:
             raise ProbeError(Outcome.FAILED, f"cannot find a route to {link.target}: {exc}") from exc

@@ -74,7 +74,7 @@ class PathProbe:
     async def __call__(self, link: ProbedLink) -> Sequence[Measurement]:
         """One trace; raises ProbeError when none could be made."""
         within_s = self._settings.timeout_s * RESOLVE_WITHIN
-        endpoint = await self._resolver.resolve(link.target, link.interface, within_s)
+        endpoint = await self._resolver.resolve(link.target, link.device, within_s)
         async with self._turn:
             with path_sockets(endpoint, self._settings.port, link) as sockets:
                 handles = sockets.sending.fileno(), sockets.receiving.fileno()

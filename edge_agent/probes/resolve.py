@@ -100,12 +100,14 @@ class Resolver:
 
 def _numeric(target: str) -> Endpoint | None:
     """The endpoint when the target is an address already, which takes no look-up and no thread."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            return Endpoint(family, socket.inet_ntop(family, socket.inet_pton(family, target)))
+        except (OSError, ValueError):
+            continue
+    flags = socket.AI_NUMERICHOST  # with a zone, or in an old form of IPv4
     try:
-        return _first(
-            socket.getaddrinfo(
-                _host(target or "-"), None, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
-            )
-        )
+        return _first(socket.getaddrinfo(_host(target or "-"), None, type=socket.SOCK_DGRAM, flags=flags))
     except (OSError, ValueError):
         return None
 

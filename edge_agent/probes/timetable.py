@@ -30,13 +30,15 @@ class Timetable(Generic[T]):
             slot.append(item)
 
     def take(self, now_ms: int, limit: int) -> list[T]:
-        """Take out up to ``limit`` items of the earliest time, unless that is still to come."""
-        if not self._order or self._order[0] > now_ms:
-            return []
-        slot = self._slots[self._order[0]]
-        if len(slot) > limit:
-            taken = slot[-limit:]
-            del slot[-limit:]
-            return taken
-        del self._slots[heapq.heappop(self._order)]
-        return slot
+        """Take out up to ``limit`` items that are due, the earliest first."""
+        taken: list[T] = []
+        while self._order and self._order[0] <= now_ms:
+            slot = self._slots[self._order[0]]
+            rest = len(slot) - (limit - len(taken))
+            if rest > 0:
+                taken += slot[rest:]
+                del slot[rest:]
+                break
+            taken += slot
+            del self._slots[heapq.heappop(self._order)]
+        return taken

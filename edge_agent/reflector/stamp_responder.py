@@ -97,11 +97,14 @@ class StampResponder:
     def _drain(self, opened: socket.socket) -> None:
         forget_transmitted(opened)
         for datagram in received(opened):
-            if self._admission.admits(datagram.source[0]):
+            if self._admission.allows(datagram.source[0]):
                 self._reflect(opened, datagram)
 
     def _reflect(self, opened: socket.socket, datagram: Datagram) -> None:
-        """Answer one packet; one that is no test packet is counted and gets no answer."""
+        """Answer one packet; one that is no test packet is counted and gets no answer.
+
+        Nor does it use up what its source may send: that address may be forged, and with a key it then is.
+        """
         try:
             packet = decode_sender(datagram.data, self._key)
         except NotAuthentic:
@@ -109,6 +112,8 @@ class StampResponder:
             return
         except StampError:
             self._malformed += 1
+            return
+        if not self._admission.admits(datagram.source[0]):
             return
         session = (datagram.source[0], datagram.source[1], packet.ssid)
         number = self._sessions.next(session)
@@ -160,11 +165,12 @@ def reply_control(control: Control) -> Control:
 
     Without it a machine with several addresses answers from whichever routing prefers, and the sender, whose
     socket is connected, would never see the reply. The interface is left to routing, but for link-local ones.
+    The kernel sends nothing from a group's address: what was sent to all gets no answer, not one of each.
     """
     for level, kind, data in control:
         if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
-            _, local, _ = _INFO_4.unpack_from(data)
-            return [(level, kind, _INFO_4.pack(0, local, bytes(4)))]
+            _, _, asked = _INFO_4.unpack_from(data)
+            return [(level, kind, _INFO_4.pack(0, asked, bytes(4)))]
         if (level, kind) == (socket.IPPROTO_IPV6, _IPV6_PKTINFO):
             address, index = _INFO_6.unpack_from(data)
             keep = index if ipaddress.IPv6Address(address).is_link_local else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -70,6 +71,24 @@ def test_a_listener_that_does_not_answer_is_timed_out() -> None:
             filler.connect_ex(server.getsockname())
         values = connect(server.getsockname()[1], timeout_s=1).values
     assert values == (3, 0, 0, 3, None, None, None, None)
+
+
+def test_what_there_is_no_time_for_is_not_tried_and_no_silence(listener: socket.socket) -> None:
+    """A busy process comes to its attempts when their time is over."""
+
+    async def main() -> Measurement:
+        probe = ConnectProbe(ConnectSettings(count=2, timeout_s=0.5, port=listener.getsockname()[1]))
+        task = asyncio.create_task(probe(ProbedLink("here", target="127.0.0.1")))
+        await asyncio.sleep(busy_after_s)
+        time.sleep(0.6)
+        return await task
+
+    busy_after_s = 0.05
+    assert asyncio.run(main()).values[:4] == (1, 1, 0, 0)
+    busy_after_s = 0
+    with pytest.raises(ProbeError, match="no time to connect") as caught:
+        asyncio.run(main())
+    assert caught.value.outcome is Outcome.OVERRUN
 
 
 def test_every_socket_is_closed_after_a_round(listener: socket.socket) -> None:

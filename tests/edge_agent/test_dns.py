@@ -7,6 +7,7 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,9 +16,10 @@ import pytest
 from edge_agent.contract import KINDS, Flag, Outcome
 from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.dns import DnsProbe, DnsSettings, Round, send
-from edge_agent.probes.dns_lookup import Lookup, Moment, summary
+from edge_agent.probes.dns_lookup import Lookup, summary
 from edge_agent.probes.dns_message import Query, question
 from edge_agent.probes.probe import Measurement, ProbeError
+from edge_agent.probes.stamps import Stamp
 
 MS = 1_000_000
 QUESTION = question(".", "NS")
@@ -109,6 +111,25 @@ def test_a_closed_port_is_no_answer() -> None:
     assert ask(port).values[:4] == (3, 0, 3, 0)
 
 
+def test_what_there_is_no_time_for_is_not_asked_and_no_silence() -> None:
+    """A busy process comes to its queries when their time is over."""
+
+    async def main(port: int) -> Measurement:
+        probe = DnsProbe(DnsSettings(count=2, timeout_s=0.5, port=port))
+        task = asyncio.create_task(probe(ProbedLink("here", target="127.0.0.1")))
+        await asyncio.sleep(busy_after_s)
+        time.sleep(0.6)
+        return await task
+
+    with server(lambda _, message: [reply(message)]) as port:
+        busy_after_s = 0.1
+        assert asyncio.run(main(port)).values[:4] == (1, 1, 0, 0)
+        busy_after_s = 0
+        with pytest.raises(ProbeError, match="no time to ask") as caught:
+            asyncio.run(main(port))
+    assert caught.value.outcome is Outcome.OVERRUN
+
+
 def test_the_sockets_are_closed_after_a_round() -> None:
     with server(lambda _, message: [reply(message)]) as port:
         with socket.socket() as before:
@@ -132,24 +153,24 @@ def test_what_cannot_be_asked_is_an_error(target: str, interface: str, outcome: 
     assert caught.value.outcome is outcome
 
 
-def lookup(at: Moment, message: bytes | None = None) -> Lookup:
+def lookup(at: Stamp, message: bytes | None = None) -> Lookup:
     """A query sent at 10 ms by both clocks (the wall's a second ahead), and what came of it."""
     query = Query(1, QUESTION)
-    made = Lookup(query, Moment(10 * MS, 1010 * MS))
+    made = Lookup(query, Stamp(10 * MS, 1010 * MS))
     made.received(reply(query.message) if message is None else message, at)
     return made
 
 
 def test_the_kernels_stamp_is_taken_where_it_can_be_true() -> None:
-    assert lookup(Moment(30 * MS, 1030 * MS, 1025 * MS)).took_ns == 15 * MS
+    assert lookup(Stamp(30 * MS, 1030 * MS, 1025 * MS)).took_ns == 15 * MS
     for impossible in (None, 1009 * MS, 1031 * MS):
-        late = lookup(Moment(30 * MS, 1030 * MS, impossible))
+        late = lookup(Stamp(30 * MS, 1030 * MS, impossible))
         assert (late.took_ns, late.flags) == (20 * MS, Flag.NONE)
 
 
 def test_only_the_first_answer_counts() -> None:
-    made = lookup(Moment(30 * MS, 1030 * MS))
-    made.received(reply(made.query.message, 2), Moment(90 * MS, 1090 * MS))
+    made = lookup(Stamp(30 * MS, 1030 * MS))
+    made.received(reply(made.query.message, 2), Stamp(90 * MS, 1090 * MS))
     assert (made.took_ns, made.code) == (20 * MS, 0)
 
 
@@ -175,20 +196,20 @@ def test_a_query_is_sent_although_the_one_before_was_refused() -> None:
 @pytest.mark.parametrize("step_ms", [-3_600_000, -20, 20, 3_600_000])
 def test_a_clock_that_steps_during_a_lookup_does_not_change_its_time(step_ms: int) -> None:
     wall = (1030 + step_ms) * MS
-    stepped = lookup(Moment(30 * MS, wall, wall - MS))
+    stepped = lookup(Stamp(30 * MS, wall, wall - MS))
     assert stepped.took_ns == 20 * MS
     assert summary([stepped]).flags == Flag.CLOCK_STEPPED
 
 
 def test_a_round_is_only_kernel_stamped_when_all_of_it_is() -> None:
-    stamped, unstamped = lookup(Moment(30 * MS, 1030 * MS, 1030 * MS)), lookup(Moment(30 * MS, 1030 * MS))
+    stamped, unstamped = lookup(Stamp(30 * MS, 1030 * MS, 1030 * MS)), lookup(Stamp(30 * MS, 1030 * MS))
     assert summary([stamped]).flags == Flag.KERNEL_RECEIVED
     assert summary([stamped, unstamped]).flags == Flag.NONE
     assert summary([]).flags == Flag.NONE
 
 
 def test_times_are_summed_up_in_microseconds() -> None:
-    lookups = [lookup(Moment((10 + took) * MS, (1010 + took) * MS)) for took in (4, 1, 9)]
+    lookups = [lookup(Stamp((10 + took) * MS, (1010 + took) * MS)) for took in (4, 1, 9)]
     assert summary(lookups).values == (3, 3, 0, 0, 0, 1000, 4000, 9000, 4667)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,6 +58,26 @@ def test_a_probe_compares_each_round_with_the_one_before() -> None:
     probe = HostProbe(HostSettings(), lambda _: next(states), lambda: next(times))
     shares = [named(asyncio.run(probe(HOST)).values)["cpu_permille"] for _ in range(3)]
     assert shares == [None, 250, 0]
+
+
+def test_a_look_that_takes_long_holds_nobody_up_and_is_not_begun_twice() -> None:
+    answer, looks = threading.Event(), []
+
+    def read(_: Path) -> HostState:
+        looks.append(1)
+        answer.wait(10)
+        return FIRST
+
+    async def main() -> None:
+        probe = HostProbe(HostSettings(), read)
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(probe(HOST), 0.05)
+        answer.set()
+        assert named((await probe(HOST)).values)["memory_total_kib"] == 1000
+
+    asyncio.run(main())
+    assert len(looks) == 1
 
 
 def test_this_machine_is_read() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import HTTPServer, SimpleHTTPRequestHandler
@@ -18,7 +19,7 @@ from edge_agent.contract import KINDS, Outcome
 from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.http import HttpProbe, HttpSettings
 from edge_agent.probes.http_exchange import Exchange, request, status
-from edge_agent.probes.probe import ProbeError
+from edge_agent.probes.probe import Measurement, ProbeError
 from edge_agent.probes.resolve import Endpoint
 from tests.edge_agent.http_server import OK, answering, ended, finished, get, server, until_closed
 from tests.edge_agent.netns import needs_netns, run_in_netns
@@ -104,6 +105,19 @@ def test_a_server_that_never_answers_is_timed_out_and_was_connected() -> None:
         values = get(port)
     assert ended(values) == [1, 0, 0, 1, None]
     assert finished(values) == ["connect_us"]
+
+
+def test_a_timeout_that_a_busy_process_sees_late_is_no_silence() -> None:
+    async def main(port: int) -> Measurement:
+        probe = HttpProbe(HttpSettings(timeout_s=1, port=port, tls=False))
+        task = asyncio.create_task(probe(ProbedLink("here", target="127.0.0.1")))
+        await asyncio.sleep(0.3)
+        time.sleep(1)
+        return await task
+
+    with server(until_closed) as port, pytest.raises(ProbeError, match="too busy") as caught:
+        asyncio.run(main(port))
+    assert caught.value.outcome is Outcome.OVERRUN
 
 
 def test_a_closed_port_is_refused() -> None:
@@ -227,6 +241,9 @@ def test_an_exchange_that_began_is_a_reading_with_every_column() -> None:
         ({"path": "/a b"}, "path is"),
         ({"path": "/\r\nX: y"}, "path is"),
         ({"host": "a\r\nX: y"}, "host is"),
+        ({"host": ".example"}, "host is"),
+        ({"host": "a..example"}, "host is"),
+        ({"host": f"{'a' * 64}.example"}, "host is"),
         ({"period_s": 0}, "period_s is"),
     ],
 )

@@ -122,7 +122,7 @@ def test_a_raw_socket_gets_no_other_programs_replies(target: str) -> None:
             each.send(EchoForm(family, each.identifier, b"x" * 18).request(1), address)
         time.sleep(0.05)
         for each in opened:
-            for message, ttl, source, _ in each.received(10):
+            for message, _, ttl, source in each.received(10):
                 print(source[0], ttl, int.from_bytes(message[4:6], "big") == each.identifier)
     """)
     assert said.splitlines() == [f"{target} 64 True"] * 2

@@ -192,6 +192,13 @@ def test_no_route_is_why_there_is_no_measurement(error: Exception, outcome: Outc
     assert "cannot find a route to 192.0.2.1" in failed.message
 
 
+def test_a_source_that_this_machine_does_not_have_is_named_as_why_there_is_no_route() -> None:
+    no_way = OSError(errno.ENETUNREACH, "Network is unreachable")
+    (failed,) = rounds(Known(no_way), 1, ProbedLink("a", target="192.0.2.1", source="192.0.2.77"))
+    assert isinstance(failed, ProbeError) and failed.outcome is Outcome.UNREACHABLE
+    assert failed.message == "cannot send from 192.0.2.77: no interface of this machine has that address"
+
+
 def test_where_the_kernel_cannot_be_asked_only_a_link_with_a_next_hop_is_not_measured() -> None:
     closed = RoutesUnknown("the kernel cannot be asked for routes: not supported")
     assert rounds(Known(closed), 2) == [MEASURED] * 2

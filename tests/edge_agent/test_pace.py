@@ -54,6 +54,10 @@ def test_the_usual_variation_of_a_link_is_no_change() -> None:
     assert sum(changes(*noisy)) < 500 * 0.05
 
 
+def test_a_link_that_comes_and_goes_is_changing_however_long_it_does() -> None:
+    assert all(changes(*[echo(), echo(None, received=0)] * 100)[1:])
+
+
 def test_a_new_level_is_usual_after_a_while() -> None:
     seen = changes(*[echo(20_000)] * 20, *[echo(40_000)] * 30)
     assert seen[20] and not any(seen[-20:])

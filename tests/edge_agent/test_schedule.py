@@ -269,8 +269,8 @@ def test_an_adaptive_series_of_a_link_that_changes_speeds_up_by_what_it_has_save
 
 def test_the_longest_wait_of_a_series_has_its_jitter_and_its_slowest_pace_in_it() -> None:
     one = Series(ProbedLink("a"), "connect", Scripted(), 10, 5, 0.5)
-    assert one.longest_s == 20
-    assert one._replace(adaptive=True).longest_s == 65
+    assert one.longest_s == 25
+    assert one._replace(adaptive=True).longest_s == 85
 
 
 # --- what becomes of a round ----------------------------------------------------------------------
@@ -329,7 +329,7 @@ def test_a_fault_in_one_probe_does_not_stop_it_or_the_others() -> None:
     assert outcomes.count(("bad", Outcome.FAILED)) == outcomes.count(("good", Outcome.MEASURED)) == 3
 
 
-@pytest.mark.parametrize("values", [(1,), (1, 2, 3, 4, 5, 6, 7, -1), (70_000, *VALUES[1:])])
+@pytest.mark.parametrize("values", [(1,), (*VALUES[1:], -1), (70_000, *VALUES[1:]), (1.5, *VALUES[1:])])
 def test_values_that_the_contract_cannot_carry_are_a_failure_before_they_reach_the_spool(
     values: tuple[int, ...],
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import struct
 import time
 
 import pytest
@@ -51,6 +52,36 @@ def test_a_request_that_was_sent_again_counts_from_the_first() -> None:
     code, took_ns = asyncio.run(main())
     assert code == 0
     assert took_ns > 900 * MS
+
+
+def test_an_answer_that_came_while_the_process_was_busy_is_no_silence() -> None:
+    async def main(port: int) -> int:
+        with open_tcp(HERE, LINK) as opened:
+            task = asyncio.create_task(connect_tcp(opened, HERE, port, within_s=0.05))
+            await asyncio.sleep(0)
+            time.sleep(0.1)
+            return (await task)[0]
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert asyncio.run(main(listener.getsockname()[1])) == 0
+
+
+def test_a_connection_that_is_reset_at_once_was_one() -> None:
+    """Such as a server that is full; it was connected to, and a client knows how long that took."""
+
+    async def main() -> tuple[int, int]:
+        with socket.create_server(("127.0.0.1", 0)) as listener, open_tcp(HERE, LINK) as opened:
+            task = asyncio.create_task(connect_tcp(opened, HERE, listener.getsockname()[1], 1))
+            await asyncio.sleep(0)
+            accepted, _ = listener.accept()
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            accepted.close()
+            time.sleep(0.3)
+            return await task
+
+    code, took_ns = asyncio.run(main())
+    assert code == 0
+    assert 0 < took_ns < 200 * MS
 
 
 def test_a_closed_port_is_an_error_code_of_the_network() -> None:

@@ -125,7 +125,9 @@ _PREPARE = """
 ip link set lo up
 cd /proc/sys/net
 for file in ipv4/ip_forward ipv6/conf/all/forwarding; do echo 1 >$file; done
+for file in all default; do echo 0 >ipv6/conf/$file/accept_dad; done
 for version in 4 6; do echo 1 >ipv$version/fib_multipath_hash_policy; done
 for file in ipv4/icmp_ratelimit ipv6/icmp/ratelimit; do echo 0 >$file; done
 """
-"""Forwarding, balanced by ports; no limit on how many errors a router sends: it is traced again and again."""
+"""Forwarding, balanced by ports; link-local addresses that need not wait to be found unique; no limit on how
+many errors a router sends: it is traced again and again."""
