@@ -33,7 +33,7 @@ class Listener:
         self._arp = socket.socket(fileno=request.arp)
         self._lldp = socket.socket(fileno=request.lldp)
         self._icmp = None if request.icmp < 0 else socket.socket(fileno=request.icmp)
-        self._asked = [ip_address(each).packed for each in request.ask]
+        self._asked = [ip_address(each) for each in request.ask]
         self._heard: dict[str, dict[tuple[bytes, str], None]] = {"lldp": {}, "arp": {}, "nd": {}}
 
     def run(self) -> list[Neighbour]:
@@ -49,7 +49,8 @@ class Listener:
             for kind, kept in self._heard.items()
             for data, sender in kept
         ]
-        return together([neighbour for neighbour in heard if neighbour], known, self._request.ask)
+        asked = [str(each) for each in self._asked]
+        return together([neighbour for neighbour in heard if neighbour], known, asked)
 
     def listen(self, for_s: float) -> None:
         """Keep each different packet that comes in that time, as long as there is room for it."""
@@ -73,7 +74,7 @@ class Listener:
             self._keep("lldp" if ready is self._lldp else "arp", packet)
 
     def _keep(self, kind: str, packet: bytes, sender: str = "") -> None:
-        room = MAX_HEARD + MAX_ANSWERS * any(asked in packet for asked in self._asked)
+        room = MAX_HEARD + MAX_ANSWERS * any(each.packed in packet for each in self._asked)
         if len(self._heard[kind]) < room:
             self._heard[kind][packet, sender] = None
 
@@ -90,7 +91,7 @@ class Listener:
 def together(
     heard: Iterable[Neighbour], known: Iterable[Neighbour], asked: Sequence[str] = ()
 ) -> list[Neighbour]:
-    """Each neighbour once, LLDP first, then whom we asked for; what was heard is newer than what was known."""
+    """Each neighbour once, LLDP first, then whom we asked for; what was heard is newer than what is known."""
     everyone: dict[tuple[str, ...], Neighbour] = {}
     for each in (*known, *heard):
         key = (each.mac, each.port) if each.protocol == "lldp" else (each.address,)

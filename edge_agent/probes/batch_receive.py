@@ -105,7 +105,7 @@ class BatchReceiver:
             self._messages[:] = self._unused
             count = self._recvmmsg(self._socket.fileno(), self._address, wanted, flags, None)
             if count > 0:
-                self._unpack(count, packets)
+                self._unpack(count, packets, _no_source if flags else self._source)
             elif flags or ctypes.get_errno() in _NOTHING_WAITS:
                 break
             # else an asynchronous error, cleared by having been told
@@ -113,9 +113,9 @@ class BatchReceiver:
                 break
         return packets
 
-    def _unpack(self, count: int, packets: list[Packet]) -> None:
+    def _unpack(self, count: int, packets: list[Packet], source_of: Callable[[bytes], Sockaddr]) -> None:
         """Append what the kernel has filled in; its time is nearly always the first control message."""
-        source_of, before = self._source, len(packets)
+        before = len(packets)
         results = _RESULT.iter_unpack(self._messages[: count * _MESSAGE.size])
         slots = self._slot.iter_unpack(self._slots[: count * self._slot.size])
         for (name_size, room, size), (name, length, level, kind, seconds, fraction, rest, data) in zip(
@@ -161,6 +161,10 @@ def control_messages(control: bytes) -> Control:
 def _hops(control: bytes) -> int | None:
     """The TTL or hop limit; what follows the kernel's time is the same from packet to packet."""
     return time_to_live(control_messages(control))
+
+
+def _no_source(name: bytes) -> Sockaddr:
+    return _UNKNOWN
 
 
 def _source_v4(name: bytes) -> Sockaddr:

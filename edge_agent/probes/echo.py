@@ -89,7 +89,7 @@ class EchoObserver(Protocol):
         ...
 
 
-ChannelKey = tuple[socket.AddressFamily, str, str, int]
+ChannelKey = tuple[int, str, str, int]
 
 
 class EchoProbe:
@@ -155,7 +155,7 @@ class EchoProbe:
 
     def _channel(self, family: socket.AddressFamily, link: ProbedLink, echo_round: EchoRound) -> Channel:
         """The link's channel, in which the round is open; a further one when all sequence numbers are out."""
-        key = family, link.device, link.source, link.mark
+        key = int(family), link.device, link.source, link.mark
         channels = self._channels.setdefault(key, [])
         if channels and link.device and channels[0].interface_index != interface_index(link.device):
             # The interface was made anew under its old name; the sockets are bound to the one that is gone.

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Sequence
 
 from edge_agent.contract import Outcome
-from edge_agent.probes.batch_receive import PACKETS
 from edge_agent.probes.echo_ledger import EchoRound, Ledger
 from edge_agent.probes.icmp_socket import IcmpSocket
 from edge_agent.probes.probe import ProbeError
@@ -21,9 +20,9 @@ FORGET_AFTER_NS = 60_000_000_000
 """How long a late reply is still told from a foreign one."""
 WARM_UP_S = 0.05
 """The kernel begins to stamp what it receives a moment after it has been asked to (a work queue's)."""
-BATCH = PACKETS
+BATCH = 32
 """Requests sent before replies are read: many links at once must not overflow the socket's buffer."""
-BURST = 256
+BURST = 512
 """Requests sent before the rest of the agent has its turn."""
 READ_LIMIT = 512
 BUSY = 4
@@ -190,25 +189,27 @@ class Channel:
 
     def _go_on(self, turn: Turn, now_ns: int) -> None:
         """Send a round's next request, or end the round when its time is over."""
-        echo_round, add = turn.echo_round, self._timetable.add
         if turn.end.done():
             return
-        if now_ns >= turn.until_ns or echo_round.turn == echo_round.count:
+        echo_round = turn.echo_round
+        place, count = echo_round.turn, echo_round.count
+        if place == count or now_ns >= turn.until_ns:
             turn.finish()
             return
         try:
-            request = turn.request(echo_round.first_sequence + echo_round.turn)
-            if not self._icmp.send(request, echo_round.sockaddr):
-                add(now_ns // _MS + 1, turn)
+            if not self._icmp.send(turn.request(echo_round.first_sequence + place), echo_round.sockaddr):
+                self._timetable.add(now_ns // _MS + 1, turn)
                 return
             echo_round.sent(now_ns)
         except ProbeError as error:
             turn.refused = error
             echo_round.turn += 1
-        if echo_round.turn < echo_round.count:
-            add(-(-(turn.start_ns + turn.offsets_ns[echo_round.turn]) // _MS), turn)
+        place += 1
+        if place < count:
+            due_ns = turn.start_ns + turn.offsets_ns[place]
         elif echo_round.unanswered:  # the wait of the last request ends the round
-            last_ns = max(filter(None, echo_round.sent_ns))
-            add(-(-min(turn.until_ns, last_ns + echo_round.wait_ns) // _MS), turn)
+            due_ns = min(turn.until_ns, max(filter(None, echo_round.sent_ns)) + echo_round.wait_ns)
         else:
             turn.finish()
+            return
+        self._timetable.add(-(-due_ns // _MS), turn)

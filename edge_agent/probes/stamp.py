@@ -97,7 +97,8 @@ class StampProbe:
         by = time.monotonic() + timeout_s * REPORT_BY
         endpoint = await self._resolver.resolve(link.target, link.device, timeout_s * RESOLVE_WITHIN)
         earlier = self._late(link.id)
-        exchange = Exchange(open_socket(link, endpoint, self._settings.port), self._session())
+        session = self._session()
+        exchange = Exchange(open_socket(link, endpoint, self._settings.port), session)
         exchange.watch()
         try:
             await self._measure(exchange, by)

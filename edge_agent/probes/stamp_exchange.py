@@ -41,8 +41,8 @@ class Exchange:
         try:
             try:
                 self._socket.send(message)
-            except ConnectionRefusedError:  # an answer to an earlier packet, told now
-                self._refused = True
+            except OSError as told:  # perhaps an answer to an earlier packet; what is not is told again
+                self._refused |= isinstance(told, ConnectionRefusedError)
                 self._socket.send(message)
         except OSError as exc:
             self.session.unsent(measures)

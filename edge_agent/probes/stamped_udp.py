@@ -21,8 +21,8 @@ _PACKET_SIZE = 2_048
 _CONTROL_SIZE = 512
 _TRIES = 5
 _AT_ONCE_NS = 100_000
-_BATCH = 64
-"""Datagrams taken at one go: a flood must not keep the event loop from all else."""
+_BATCH = 128
+"""Datagrams taken at one go, more than a session has: a flood must not keep the event loop from all else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,9 @@ MOST_SESSIONS = 4_096
 FORGET_AFTER_S = 60.0
 """How long a session may be silent; longer than our senders' longest spacing."""
 
+_NUMBERS = 1 << 32
+"""After which they begin again, as they do on the wire."""
+
 Key = tuple[str, int, int]
 """The sender's address and port, and its session id."""
 
@@ -35,7 +38,7 @@ class Sessions:
         now = self._monotonic()
         while self._known and self._is_old(now):
             self._known.popitem(last=False)
-        self._known[key] = number + 1, now
+        self._known[key] = (number + 1) % _NUMBERS, now
         self._known.move_to_end(key)
 
     def _is_old(self, now: float) -> bool:

@@ -51,6 +51,8 @@ class ReflectorSettings:
     def __post_init__(self) -> None:
         require_between(SECTION, "port", self.port, 0, 65_535)
         require_between(SECTION, "train_port", self.train_port, 0, 65_535)
+        if self.port == self.train_port != 0:
+            raise ValueError(f"{SECTION}: port and train_port are both {self.port}: each needs its own")
         require_between(SECTION, "packets_per_s", self.packets_per_s, 1, 1_000_000)
         require_between(SECTION, "packets_per_s_in_all", self.packets_per_s_in_all, 1, 1_000_000)
         require_between(SECTION, "bulk_max_mb", self.bulk_max_mb, 1, 10_000)
