@@ -34,7 +34,7 @@ class Listener:
         self._lldp = socket.socket(fileno=request.lldp)
         self._icmp = None if request.icmp < 0 else socket.socket(fileno=request.icmp)
         self._asked = [ip_address(each) for each in request.ask]
-        self._heard: dict[str, dict[tuple[bytes, str], None]] = {"lldp": {}, "arp": {}, "nd": {}}
+        self.heard: dict[str, dict[tuple[bytes, str], None]] = {"lldp": {}, "arp": {}, "nd": {}}
 
     def run(self) -> list[Neighbour]:
         """Listen, ask, and join it with what the kernel knows: LLDP first, for it tells most."""
@@ -46,7 +46,7 @@ class Listener:
         readers = {"lldp": packets.read_lldp, "arp": packets.read_arp, "nd": packets.read_discovery}
         heard = [
             readers[kind](*((data, sender) if kind == "nd" else (data,)))
-            for kind, kept in self._heard.items()
+            for kind, kept in self.heard.items()
             for data, sender in kept
         ]
         asked = [str(each) for each in self._asked]
@@ -58,9 +58,9 @@ class Listener:
         sockets = [each for each in (self._arp, self._lldp, self._icmp) if each]
         while (left_s := until - time.monotonic()) > 0:
             for ready in select.select(sockets, [], [], left_s)[0]:
-                self._hear(ready)
+                self._take(ready)
 
-    def _hear(self, ready: socket.socket) -> None:
+    def _take(self, ready: socket.socket) -> None:
         try:
             packet, control, _, sender = ready.recvmsg(1500, 64)
         except OSError:  # the interface went down: what was heard until then counts
@@ -69,14 +69,15 @@ class Listener:
         if ready is self._icmp:
             limits = [int.from_bytes(data, sys.byteorder) for _, kind, data in control if kind == _HOP_LIMIT]
             if limits == [255]:
-                self._keep("nd", packet, str(sender[0]).partition("%")[0])
+                self.hear("nd", packet, str(sender[0]).partition("%")[0])
         elif sender[2] != _OWN and sender[3] == _ETHERNET:
-            self._keep("lldp" if ready is self._lldp else "arp", packet)
+            self.hear("lldp" if ready is self._lldp else "arp", packet)
 
-    def _keep(self, kind: str, packet: bytes, sender: str = "") -> None:
+    def hear(self, kind: str, packet: bytes, sender: str = "") -> None:
+        """Keep a packet of a protocol ("lldp", "arp" or "nd"), unless there are too many of them."""
         room = MAX_HEARD + MAX_ANSWERS * any(each.packed in packet for each in self._asked)
-        if len(self._heard[kind]) < room:
-            self._heard[kind][packet, sender] = None
+        if len(self.heard[kind]) < room:
+            self.heard[kind][packet, sender] = None
 
     def _ask(self, question: Callable[[str, str, str], bytes]) -> None:
         _, _, _, hardware, mac = self._arp.getsockname()[:5]

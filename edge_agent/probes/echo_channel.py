@@ -7,6 +7,7 @@ is read in batches, and the kernel's stamps keep the times of both true.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 
 from edge_agent.contract import Outcome
@@ -76,6 +77,8 @@ class Channel:
         self._size = size
         self._clock = clock
         self._timetable: Timetable[Turn] = Timetable()
+        self._beginning: deque[Turn] = deque()
+        """Rounds to begin as soon as what is due is done: thousands at once must not stretch one another."""
         self._overflows = 0
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.Handle | None = None
@@ -100,9 +103,9 @@ class Channel:
             await asyncio.sleep(wait_s)
         turn = Turn(echo_round, offsets_ns, until_ns, self._loop.create_future())
         echo_round.answered = turn.finish
-        turn.start_ns = self._clock.monotonic_ns()
         turn.overflows, turn.steps = self._overflows, self._clock.steps
-        self._add(turn.start_ns + offsets_ns[0], turn)
+        self._beginning.append(turn)
+        self._work_by(-(-self._clock.monotonic_ns() // _MS))
         await turn.end
         if echo_round.unanswered:
             self.drain(READ_LIMIT)
@@ -151,28 +154,24 @@ class Channel:
             self._loop.remove_reader(self._icmp.fileno())
         self._icmp.close()
 
-    def _add(self, due_ns: int, turn: Turn) -> None:
-        """Note when a round goes on, and set the timer if nothing was due before."""
-        due_ms = -(-due_ns // _MS)
-        self._timetable.add(due_ms, turn)
+    def _work_by(self, due_ms: int) -> None:
+        """Set the timer, unless it is set for an earlier time."""
         due_ms = max(due_ms, self._resume_ms)
-        if self._timer is None or due_ms < self._timer_ms:
-            self._set_timer(due_ms)
-
-    def _set_timer(self, due_ms: int) -> None:
         if self._timer:
+            if self._timer_ms <= due_ms:
+                return
             self._timer.cancel()
         self._timer_ms = due_ms
         self._timer = self._loop.call_at(due_ms / 1000, self._work)
 
     def _work(self) -> None:
         """Do what is due, in batches, then give way to others."""
-        timetable, now_ns = self._timetable, self._clock.monotonic_ns
-        self._timer_ms = 0  # it is this call that looks for the next time, not _add
+        now_ns = self._clock.monotonic_ns
+        self._timer = None
         self._resume_ms = 0
         try:
             for _ in range(BURST // BATCH):
-                turns = timetable.take(now_ns() // _MS, BATCH)
+                turns = self._take(now_ns())
                 if not turns:
                     break
                 for turn in turns:
@@ -183,9 +182,22 @@ class Channel:
             else:
                 self._resume_ms = 0  # more is due at once
         finally:
-            self._timer = None
-            if timetable.next_ms is not None:
-                self._set_timer(max(timetable.next_ms, self._resume_ms))
+            if self._beginning:
+                self._work_by(now_ns() // _MS)
+            elif self._timetable.next_ms is not None:
+                self._work_by(self._timetable.next_ms)
+
+    def _take(self, now_ns: int) -> list[Turn]:
+        """A batch of what is due; rounds that are to begin fill it."""
+        turns = self._timetable.take(now_ns // _MS, BATCH)
+        while self._beginning and len(turns) < BATCH:
+            turn = self._beginning.popleft()
+            turn.start_ns = now_ns
+            if turn.offsets_ns[0]:
+                self._timetable.add(-(-(now_ns + turn.offsets_ns[0]) // _MS), turn)
+            else:
+                turns.append(turn)
+        return turns
 
     def _go_on(self, turn: Turn, now_ns: int) -> None:
         """Send a round's next request, or end the round when its time is over."""

@@ -147,6 +147,8 @@ class StampProbe:
         settings, session = self._settings, exchange.session
         if exchange.is_refused:
             found = f"{link.target} has nothing on UDP port {settings.port}"
+            if session.missing < session.count:
+                found += " for a part of the round"
             raise ProbeError(Outcome.UNREACHABLE, f"{found}: is 'edge-agent reflect' running there?")
         wait_ns = int(settings.wait_s * 1e9)
         made = report(session, wait_ns, time.monotonic_ns(), earlier, settings.stateful)

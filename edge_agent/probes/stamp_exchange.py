@@ -27,8 +27,8 @@ class Exchange:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the far end says that nothing listens there, and nothing contradicts it."""
-        return self._refused and self.session.missing == self.session.count
+        """Whether the far end says that nothing listens there, so that what has no reply was not lost."""
+        return self._refused and self.session.missing > 0
 
     @property
     def is_settled(self) -> bool:

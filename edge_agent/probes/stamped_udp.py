@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ _STAMP_SENT = 1 << 1
 _MSG_ERRQUEUE = 0x2000
 _IP_RECVTTL = 12
 _IPV6_RECVHOPLIMIT = 51
+_SO_MEMINFO, _MEMINFO = 55, struct.Struct("=9I")
 _PACKET_SIZE = 2_048
 _CONTROL_SIZE = 512
 _TRIES = 5
@@ -82,6 +84,15 @@ def transmitted(opened: socket.socket, size: int) -> Iterator[tuple[bytes, int]]
         kernel_ns = kernel_time_ns(control)
         if kernel_ns is not None:
             yield packet[-size:], kernel_ns
+
+
+def dropped(opened: socket.socket) -> int:
+    """Datagrams that the kernel threw away since the socket was opened: it was full, or they were damaged."""
+    try:
+        facts = opened.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        return int(_MEMINFO.unpack(facts)[-1])
+    except (OSError, struct.error):  # before Linux 4.12
+        return 0
 
 
 def forget_transmitted(opened: socket.socket) -> None:

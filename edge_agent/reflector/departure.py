@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 REMEMBERED = 15
+ENOUGH = 5
+"""The first replies of all take longer than those that follow."""
 LONGEST_NS = 1_000_000
 """A longer lag is an accident, a queue or a clock that stepped, and says nothing about the next reply."""
 
@@ -19,10 +21,10 @@ class Departure:
     def __init__(self) -> None:
         self._lags: deque[int] = deque(maxlen=REMEMBERED)
         self.lag_ns = 0
-        """Smallest of the last lags, ns: what is more would make the link seem faster than it is."""
+        """Smallest of the last lags, ns: more would make the link seem faster than it is; 0 until known."""
 
     def learn(self, lag_ns: int) -> None:
         """Take in how long one reply took, ns."""
         if 0 <= lag_ns <= LONGEST_NS:
             self._lags.append(lag_ns)
-            self.lag_ns = min(self._lags)
+            self.lag_ns = min(self._lags) if len(self._lags) >= ENOUGH else 0

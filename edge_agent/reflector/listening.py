@@ -10,6 +10,9 @@ from edge_agent.probes.probe import ProbeError
 from edge_agent.probes.socket_errors import probe_error
 
 FIRST_FREE_PORT = 1024
+_SO_RCVBUFFORCE = 33
+_RECEIVE_BUFFER = 2 << 20
+"""Many links begin a round at once: a packet dropped here would look like a loss of the link."""
 
 
 def listen_udp(address: str, port: int, service: str) -> socket.socket:
@@ -17,6 +20,7 @@ def listen_udp(address: str, port: int, service: str) -> socket.socket:
     opened = _open(address, socket.SOCK_DGRAM)
     try:
         opened.setblocking(False)
+        _make_room(opened)
         opened.bind((address if opened.family == socket.AF_INET6 else _plain(address), port))
     except OSError as exc:
         opened.close()
@@ -49,6 +53,13 @@ def _open(address: str, kind: socket.SocketKind) -> socket.socket:
     except OSError as exc:
         raise probe_error(exc, "open a socket to listen") from exc
     return opened
+
+
+def _make_room(opened: socket.socket) -> None:
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+    except OSError:  # without CAP_NET_ADMIN, net.core.rmem_max is the limit
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
 
 
 def _plain(address: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import struct
 import time
@@ -21,7 +20,14 @@ from edge_agent.probes.stamp_packet import (
     reflected_tlvs,
 )
 from edge_agent.probes.stamp_time import error_estimate, to_ntp
-from edge_agent.probes.stamped_udp import Datagram, ask_for_stamps, forget_transmitted, received, transmitted
+from edge_agent.probes.stamped_udp import (
+    Datagram,
+    ask_for_stamps,
+    dropped,
+    forget_transmitted,
+    received,
+    transmitted,
+)
 from edge_agent.probes.stamps import Control
 from edge_agent.reflector.admission import Admission
 from edge_agent.reflector.departure import Departure
@@ -65,6 +71,7 @@ class StampResponder:
             "malformed": self._malformed,
             "not_authentic": self._not_authentic,
             "failed": self._failed,
+            "dropped": dropped(self._socket) if self._socket else 0,
             "sessions": len(self._sessions),
         }
 
@@ -173,6 +180,6 @@ def reply_control(control: Control) -> Control:
             return [(level, kind, _INFO_4.pack(0, asked, bytes(4)))]
         if (level, kind) == (socket.IPPROTO_IPV6, _IPV6_PKTINFO):
             address, index = _INFO_6.unpack_from(data)
-            keep = index if ipaddress.IPv6Address(address).is_link_local else 0
+            keep = index if address[0] == 0xFE and address[1] & 0xC0 == 0x80 else 0
             return [(level, kind, _INFO_6.pack(address, keep))]
     return []

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,12 +25,13 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Ether
 
 from edge_agent.discovery import packets
-from edge_agent.discovery.listen import together
+from edge_agent.discovery.listen import MAX_HEARD, Listener, together
 from edge_agent.discovery.messages import (
     MAX_FINDINGS,
     ChildError,
     Hop,
     Neighbour,
+    NeighbourRequest,
     PathRequest,
     read_hops,
     read_neighbours,
@@ -131,6 +133,14 @@ def test_distances_beyond_the_end_are_no_part_of_the_path() -> None:
     assert ledger.complete
 
 
+def test_findings_of_a_path_are_bounded_whoever_answers() -> None:
+    ledger = TraceLedger()
+    for token in range(1, 641):
+        ledger.sent(token, 1 + token % 64, 0)
+        ledger.answered(Answer(token, f"10.0.{token // 250}.{token % 250}", False, False), MS)
+    assert len(ledger.hops()) == MAX_FINDINGS
+
+
 def test_two_routers_at_one_distance_are_two_findings() -> None:
     ledger = TraceLedger()
     for token, address in ((1, "a"), (2, "b")):
@@ -175,6 +185,16 @@ def test_a_router_and_the_target_are_told_apart() -> None:
     assert router == Answer(77, "10.0.0.254", False, False)
     assert target == Answer(77, V4.target, True, True)
     assert refusing == Answer(77, "10.0.5.1", False, True)
+
+
+def test_this_machines_own_complaint_is_no_hop() -> None:
+    """It says so when the next hop does not answer, to itself."""
+    probe = packets.path_probe(V4, 1, 77)
+    assert packets.read_path_answer(V4, quoting(3, 1, V4.source, probe), "") is None
+    own = replace(V4, target=V4.source)
+    probe = packets.path_probe(own, 1, 77)
+    told = packets.read_path_answer(own, quoting(3, 3, V4.source, probe), "")
+    assert told == Answer(77, V4.source, True, True)
 
 
 def test_ipv6_answers_are_read_alike() -> None:
@@ -241,6 +261,15 @@ def test_arp_speaks_for_its_sender_unless_that_only_tries_an_address() -> None:
     assert packets.read_arp(bytes(said)) is None
 
 
+def test_arp_of_another_kind_of_address_is_no_neighbour() -> None:
+    """Its addresses would be bytes, which the child could not write: no stranger may end a look around."""
+    said = bytearray(bytes(Ether(src=MAC) / ARP(op=1, hwsrc=MAC, psrc="10.0.0.7", pdst="10.0.0.1")))
+    for at, size in ((18, 8), (19, 16)):
+        odd = said.copy()
+        odd[at] = size
+        assert packets.read_arp(bytes(odd) + bytes(64)) is None
+
+
 def test_an_advertisement_speaks_for_the_address_that_it_names() -> None:
     said = bytes(ICMPv6ND_NA(tgt="fd00::7", cksum=1) / ICMPv6NDOptDstLLAddr(lladdr=MAC))
     assert packets.read_discovery(said, "fe80::7") == Neighbour("nd", MAC, "fd00::7")
@@ -264,6 +293,23 @@ def test_a_neighbour_is_told_once_and_lldp_first() -> None:
 def test_neighbours_are_bounded() -> None:
     crowd = [Neighbour("arp", MAC, f"10.0.{each // 250}.{each % 250}") for each in range(1000)]
     assert len(together(crowd, [])) == MAX_FINDINGS
+
+
+def test_whom_we_asked_for_is_told_of_a_crowd() -> None:
+    crowd = [Neighbour("arp", MAC, f"10.0.{each // 250}.{each % 250}") for each in range(1000)]
+    wanted = Neighbour("nd", MAC, "fd00::7")
+    assert together([*crowd, wanted], [], ["fd00::7"])[0] == wanted
+
+
+def test_a_crowd_in_one_protocol_hides_neither_another_nor_the_answer() -> None:
+    ends = [end.detach() for _ in range(3) for end in socket.socketpair()[:1]]
+    listener = Listener(NeighbourRequest("lo", 0, ("10.0.0.7",), "", 1, *ends))
+    for each in range(2 * MAX_HEARD):
+        listener.hear("arp", each.to_bytes(8))
+    listener.hear("lldp", b"tower-7")
+    listener.hear("arp", b"from " + socket.inet_aton("10.0.0.7"))
+    assert len(listener.heard["arp"]) == MAX_HEARD + 1
+    assert list(listener.heard["lldp"]) == [(b"tower-7", "")]
 
 
 # --- the kernel's table ---------------------------------------------------------------------------

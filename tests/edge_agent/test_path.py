@@ -13,6 +13,7 @@ from edge_agent.discovery.messages import Hop, PathRequest, write
 from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.path import PathProbe, PathSettings, differs, halves, rows, source_port
 from edge_agent.probes.probe import Measurement, ProbeError
+from edge_agent.probes.resolve import Endpoint, Resolver
 from tests.edge_agent.netns import needs_netns
 from tests.truth.lab import Side
 from tests.truth.routed import Routed, chain
@@ -127,6 +128,20 @@ def test_the_flow_of_a_link_is_the_same_in_every_round_and_another_for_another_l
     assert source_port("gw-1") == source_port("gw-1")
     assert len(ports) > 90
     assert all(61_000 <= port <= 65_535 for port in ports)
+
+
+def test_a_link_local_target_is_on_the_vlan_of_its_link() -> None:
+    asked: list[str] = []
+
+    class Nowhere(Resolver):
+        async def resolve(self, target: str, interface: str, timeout_s: float) -> Endpoint:
+            asked.append(interface)
+            raise ProbeError(Outcome.UNRESOLVED, "nowhere")
+
+    link = ProbedLink("a", target="fe80::1", interface="eth0", vlan=100)
+    with pytest.raises(ProbeError):
+        asyncio.run(PathProbe(PathSettings(), Nowhere())(link))
+    assert asked == ["eth0.100"]
 
 
 def talking(*said: list[Hop]) -> PathProbe:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import socket
 import time
+import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from edge_agent.contract import KINDS, Flag, Outcome
 from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.probe import Measurement, ProbeError
 from edge_agent.probes.stamp import StampProbe, StampSettings
+from edge_agent.probes.stamp_exchange import Exchange
 from edge_agent.probes.stamp_packet import (
     ReflectedPacket,
     SenderPacket,
@@ -26,6 +29,7 @@ from edge_agent.probes.stamp_packet import (
     encode_sender,
     padding,
 )
+from edge_agent.probes.stamp_session import Session
 from edge_agent.probes.stamp_time import to_ns, to_ntp
 from edge_agent.reflector.admission import Admission
 from edge_agent.reflector.settings import ReflectorSettings
@@ -303,6 +307,72 @@ def test_a_reply_between_two_rounds_is_late_in_the_second() -> None:
     assert (second["received"], second["late"], second["lost_back"]) == (3, 1, 0)
 
 
+def test_every_reply_between_two_rounds_is_late_however_many() -> None:
+    async def turn(stamp: StampProbe, far: Far) -> int | None:
+        await stamp(LINK)
+        far.release()
+        far.fate = lambda sequence: "out"
+        return named(await stamp(LINK))["late"]
+
+    settings = {"count": 100, "spacing_ms": 1, "timeout_s": 1.0}
+    assert asyncio.run(meet(lambda sequence: "later" if sequence < 100 else "", turn, **settings)) == 100
+
+
+def test_a_reflector_that_ends_in_the_middle_of_a_round_is_not_loss() -> None:
+    async def turn(stamp: StampProbe, far: Far) -> str:
+        def fate(sequence: int) -> str:
+            if sequence == 1:
+                far.transport.close()
+            return ""
+
+        far.fate = fate
+        with pytest.raises(ProbeError, match=r"nothing on UDP port \d+ for a part of the round") as caught:
+            await stamp(LINK)
+        return caught.value.outcome.name
+
+    assert against(lambda sequence: "", turn) == "UNREACHABLE"
+
+
+class Told:
+    """A socket that is told of an earlier packet's fate when it sends the next."""
+
+    def __init__(self, *errors: OSError) -> None:
+        self.errors = list(errors)
+        self.sent: list[bytes] = []
+
+    def send(self, data: bytes) -> None:
+        if self.errors:
+            raise self.errors.pop()
+        self.sent.append(data)
+
+
+def test_an_error_of_an_earlier_packet_does_not_keep_the_next_from_being_sent() -> None:
+    told = Told(OSError(errno.EHOSTUNREACH, "prohibited"))
+    exchange = Exchange(told, Session(7, None, None))  # type: ignore[arg-type]
+    exchange.send()
+    assert (len(told.sent), exchange.session.count) == (1, 1)
+
+
+def test_an_error_of_this_machine_is_no_packet_sent() -> None:
+    told = Told(*[OSError(errno.ENETUNREACH, "no route")] * 2)
+    exchange = Exchange(told, Session(7, None, None))  # type: ignore[arg-type]
+    with pytest.raises(ProbeError, match="cannot send a STAMP packet"):
+        exchange.send()
+    assert exchange.session.count == 0
+
+
+def test_a_key_that_cannot_be_read_leaves_no_socket_to_the_collector(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with probe(9, key_file=tmp_path / "none") as stamp:
+            await stamp(LINK)
+
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        with pytest.raises(ProbeError, match="cannot read key_file"):
+            asyncio.run(run())
+    assert not found
+
+
 def test_a_cancelled_round_leaves_no_socket_open() -> None:
     async def turn(stamp: StampProbe, far: Far) -> bool:
         with socket.socket() as before:
@@ -408,6 +478,51 @@ def test_a_stranger_is_not_answered_and_a_greedy_one_not_always() -> None:
 
     assert asyncio.run(run(allow=("192.0.2.0/24",))) == (10, 0, 0)
     assert asyncio.run(run(packets_per_s=4)) == (0, 6, 4)
+
+
+def test_what_is_no_test_packet_uses_up_nothing_of_what_its_source_may_send() -> None:
+    """Its address may be forged."""
+
+    async def run() -> int:
+        async with responder(packets_per_s=1) as running:
+            stranger = Stranger(running.port)
+            assert await stranger.silence_of(running, b"x", "malformed")
+            return len(await stranger.ask(TEST_PACKET))
+
+    assert asyncio.run(run()) == len(TEST_PACKET)
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0", "::"])
+def test_what_was_sent_to_all_is_not_answered(listen: str) -> None:
+    """Else every reflector of a segment would answer one packet, to whatever source it was given."""
+
+    async def run() -> tuple[int, int]:
+        async with responder(listen) as running:
+            stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            stranger.sendto(TEST_PACKET, ("127.255.255.255", running.port))
+            async with asyncio.timeout(5):
+                while not (running.counters["reflected"] or running.counters["failed"]):
+                    await asyncio.sleep(0.001)
+            stranger.close()
+            return running.counters["reflected"], running.counters["failed"]
+
+    assert asyncio.run(run()) == (0, 1)
+
+
+def test_what_the_kernel_throws_away_is_counted() -> None:
+    """To its senders it looks like loss: here one can see that it was none."""
+
+    async def run() -> tuple[int, int]:
+        async with responder(packets_per_s=100_000, packets_per_s_in_all=100_000) as running:
+            stranger = Stranger(running.port)
+            before = running.counters["dropped"]
+            for _ in range(20_000):  # the event loop takes none of them meanwhile
+                stranger.socket.send(TEST_PACKET)
+            return before, running.counters["dropped"]
+
+    before, after = asyncio.run(run())
+    assert before == 0 < after < 20_000
 
 
 def test_a_port_that_is_taken_is_one_clear_message() -> None:
