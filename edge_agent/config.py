@@ -20,6 +20,7 @@ from edge_agent.config_checks import (
     matches,
     not_empty,
     one_of,
+    proxy_or_nothing,
     short,
 )
 from edge_agent.contract import GATEWAY_PATTERN, LINK_PATTERN, Link
@@ -29,6 +30,9 @@ from edge_agent.reflector.settings import ReflectorSettings
 
 DEFAULT_PATH = Path("/etc/edge-agent/agent.toml")
 PUBLISHERS = ("paho", "awsiotsdk")
+PROFILES = ("auto", "open", "metered")
+WHEN_FULL = ("drop-oldest", "thin")
+ORDERS = ("newest-first", "oldest-first")
 LEVELS = ("debug", "info", "warning", "error")
 GATEWAY_PROBES = ("host",)
 """Probes of the gateway itself, not of a link."""
@@ -53,6 +57,8 @@ class GatewaySettings:
     name: Annotated[str, matches(GATEWAY_PATTERN, "a valid name: 1 to 63 letters, digits, - or _")]
     probes: Annotated[tuple[str, ...], each_of(GATEWAY_PROBES)] = ()
     """What is measured of the gateway itself."""
+    profile: Annotated[str, one_of(PROFILES)] = "auto"
+    """How dear each byte is; "auto": metered for links and ways out that are, open for the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +75,22 @@ class MqttSettings:
     publisher: Annotated[str, one_of(PUBLISHERS)] = "paho"
     keepalive_s: Annotated[int, between(30, 1200)] = 1200
     """AWS IoT Core takes 30 to 1200 s; the longest costs least data."""
+    proxy: Annotated[str, proxy_or_nothing] = ""
+    """An HTTP proxy to reach the broker through, as http://host:port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpoolSettings:
     """[spool]: where readings wait."""
 
-    path: Path = Path("/var/lib/edge-agent/spool.db")
-    # The file is checked at each start: 1 GiB takes an SD card half a minute.
+    path: Path = Path("/var/lib/edge-agent/spool")
+    """A folder."""
+    # What is held is checked at each start: 1 GiB takes an SD card half a minute.
     max_mib: Annotated[int, between(1, 1_024)] = 64
     commit_s: Annotated[float, between(0.1, 3600)] = 10
     """Readings are written together this often: what a power cut can cost, and what an SD card suffers."""
+    full: Annotated[str, one_of(WHEN_FULL)] = "drop-oldest"
+    """What gives way when it is full: the oldest readings, or every second of what was never sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +102,36 @@ class UplinkSettings:
     max_in_flight: Annotated[int, between(1, 100)] = 8
     """Batches published and not yet acknowledged; AWS IoT Core allows 100."""
     backoff_max_s: Annotated[float, between(1, 3600)] = 60
+    order: Annotated[str, one_of(ORDERS)] = "newest-first"
+    """Of a backlog; what was measured just now never waits for it."""
+    boot_delay_s: Annotated[float, between(0, 3600)] = 30
+    """The longest random wait before the first connection after the machine has started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSettings:
+    """[clock]: what to do while the wall clock cannot be believed."""
+
+    wait_s: Annotated[float, between(0, 86_400)] = 300
+    """How long after its start the agent holds readings back for a first synchronisation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSettings:
+    """[budget]: what the agent may send and receive over metered interfaces, everything included."""
+
+    interfaces: tuple[str, ...] = ()
+    """Interfaces on which each byte costs, besides those of the links that are metered."""
+    month_mb: Annotated[float, between(0, 1_000_000)] = 0
+    """MB (1,000,000 B) a month for each metered interface; 0: 30 for each metered link on it."""
+    day_mb: Annotated[float, between(0, 1_000_000)] = 0
+    """MB a day; 0: a tenth of the month's."""
+    hour_mb: Annotated[float, between(0, 1_000_000)] = 0
+    """MB an hour; 0: a quarter of the day's."""
+    reset_day: Annotated[int, between(1, 28)] = 1
+    """The day of the month on which the SIM's month begins, UTC."""
+    reserve: Annotated[float, between(0, 0.5)] = 0.05
+    """The part of the month that only alarms may use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +176,8 @@ SECTIONS: Mapping[str, type[Any]] = {
     "mqtt": MqttSettings,
     "spool": SpoolSettings,
     "uplink": UplinkSettings,
+    "clock": ClockSettings,
+    "budget": BudgetSettings,
     "log": LogSettings,
     "reflector": ReflectorSettings,
     **{f"probe.{name}": settings for name, settings in SETTINGS.items()},
@@ -150,6 +193,8 @@ class Config:
     mqtt: MqttSettings
     spool: SpoolSettings
     uplink: UplinkSettings
+    clock: ClockSettings
+    budget: BudgetSettings
     log: LogSettings
     reflector: ReflectorSettings
     probes: Mapping[str, Settings]

@@ -10,6 +10,7 @@ from typing import Any
 Check = Callable[[Any], str]
 """Says what is wrong with a value, as the end of a sentence that begins with its name; or nothing."""
 
+_PROXY = re.compile(r"http://(?P<host>[^/@:]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
@@ -50,6 +51,13 @@ def host(value: str) -> str:
 def address_or_nothing(value: str) -> str:
     """An IPv4 or IPv6 address, or an empty text."""
     return "" if not value or is_address(value) else f"{value!r} is not an IP address"
+
+
+def proxy_or_nothing(value: str) -> str:
+    """An HTTP proxy as http://host:port, or an empty text."""
+    found = _PROXY.fullmatch(value)
+    is_one = found and not host(found["host"]) and 0 < int(found["port"]) <= 65_535
+    return "" if not value or is_one else f"{value!r} is not http://host:port"
 
 
 def is_address(value: str) -> bool:

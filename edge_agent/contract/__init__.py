@@ -28,6 +28,7 @@ from edge_agent.contract.column import Column, Kind
 from edge_agent.contract.forms import decode
 from edge_agent.contract.json_form import describe, describe_reading, encode_json
 from edge_agent.contract.kinds import KINDS
+from edge_agent.contract.kinds_gateway import Loss
 from edge_agent.contract.limits import check
 from edge_agent.contract.model import (
     GATEWAY_PATTERN,
@@ -64,6 +65,7 @@ __all__ = [
     "Flag",
     "Kind",
     "Link",
+    "Loss",
     "Outcome",
     "Reading",
     "Values",

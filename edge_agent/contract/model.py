@@ -60,6 +60,8 @@ class Outcome(IntEnum):
     FAILED = 6
     OFF_PATH = 7
     """Routing would not take the link's next hop: something else would have been measured."""
+    OVER_BUDGET = 8
+    """The data budget did not allow the round; nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)
