@@ -305,6 +305,49 @@ def test_a_user_in_ping_group_range_needs_no_capability(target: str) -> None:
 
 
 @needs_netns
+def test_replies_dropped_on_this_machine_are_a_failure_not_loss() -> None:
+    """A target that is silent, while others' replies overflow the socket that both share."""
+    said = run_in_netns("""
+        import asyncio, random, socket
+        from edge_agent.probes import EchoSettings, ProbeError
+        from edge_agent.probes.binding import ProbedLink
+        from edge_agent.probes.echo import EchoProbe
+        from edge_agent.probes.icmp_packet import EchoForm
+        ip("link", "add", "out", "type", "veth", "peer", "name", "far")
+        ip("address", "add", "10.9.9.1/24", "dev", "out")
+        for name in ("out", "far"):
+            ip("link", "set", name, "up")
+        ip("neighbour", "add", "10.9.9.2", "lladdr", "02:00:00:00:00:02", "dev", "out")
+        made = []
+
+        class Watched(EchoProbe):
+            def _new_channel(self, family, link):
+                made.append(super()._new_channel(family, link))
+                return made[-1]
+
+        async def measure(flood):
+            probe = Watched(EchoSettings(period_s=2, timeout_s=1, count=1, size=1400))
+            round_ = asyncio.create_task(probe(ProbedLink("silent", target="10.9.9.2")))
+            await asyncio.sleep(0.3)
+            icmp = made[-1]._icmp
+            form = EchoForm(socket.AF_INET, icmp.identifier, b"x" * 1400)
+            for number in range(flood):
+                icmp.send(form.request(number % 65536), ("127.0.0.1", 0))
+            try:
+                print((await round_).values[:2])
+            except ProbeError as error:
+                print(error.outcome.name, error.message)
+            probe.close()
+
+        asyncio.run(measure(0))
+        asyncio.run(measure(30_000))
+    """)
+    silent, flooded = said.splitlines()
+    assert silent == "(1, 0)"
+    assert flooded.startswith("FAILED replies came faster than they were read")
+
+
+@needs_netns
 def test_no_route_is_unreachable_not_loss() -> None:
     said = run_in_netns("""
         for target in ("192.0.2.1", "2001:db8::1"):
