@@ -124,7 +124,8 @@ def _steady(train: Train, taken: Sequence[Step], in_clumps: bool) -> Estimate:
     """The rate of steps among which it does not change; of those alone in which the link was busy."""
     busy = [step for step in taken if not step.starved]
     if len(busy) * 2 < len(taken):
-        kbps = _kbps(train, _rate(taken))
+        # What came faster than it was sent had waited somewhere: no link is shown to be faster than its sender.
+        kbps = _kbps(train, min(_rate(taken), _rate_sent(train)))
         return Estimate(kbps, kbps, None, _trust(train, taken, in_clumps, []), True)
     rate = _rate(busy)
     rates = [*_segment_rates(busy), rate]
@@ -188,6 +189,11 @@ def _rate(taken: Sequence[Step]) -> float:
         (packets[at + half] - packets[at]) / max(times[at + half] - times[at], 1)
         for at in range(len(taken) + 1 - half)
     )
+
+
+def _rate_sent(train: Train) -> float:
+    """Packets a ns at which the train left its sender."""
+    return (len(train.sent_ns) - 1) / max(train.sent_ns[-1] - train.sent_ns[0], 1)
 
 
 def _segment_rates(taken: Sequence[Step]) -> list[float]:

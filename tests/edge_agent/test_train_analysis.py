@@ -125,6 +125,15 @@ def test_a_train_of_hardly_more_than_a_slot_is_no_more_than_a_hint(slot_ms: int)
     assert found is None or found.trust is Trust.FEW
 
 
+def test_a_lower_bound_is_never_above_what_the_sender_sent() -> None:
+    """They came faster than they were sent: the first had waited somewhere."""
+    sent = [number * 100 * US for number in range(200)]
+    came = [Arrival(number, max(at - 60 * US, 0) // 4 * 3) for number, at in enumerate(sent)]
+    found = analyse(Train(SIZE, sent, came))
+    assert found is not None and found.is_lower_bound
+    assert found.kbps == SIZE * 8 * 10
+
+
 def test_a_sender_slower_than_the_link_gives_a_lower_bound() -> None:
     found = estimate(Shape(rate_kbps=1_000_000), every_ns=112 * US)
     assert found.is_lower_bound and found.high_kbps is None
