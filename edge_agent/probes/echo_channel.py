@@ -21,7 +21,7 @@ FORGET_AFTER_NS = 60_000_000_000
 """How long a late reply is still told from a foreign one."""
 WARM_UP_S = 0.05
 """The kernel begins to stamp what it receives a moment after it has been asked to (a work queue's)."""
-BATCH = 32
+BATCH = 64
 """Requests sent before replies are read: many links at once must not overflow the socket's buffer."""
 BURST = 512
 """Requests sent before the rest of the agent has its turn."""
