@@ -33,6 +33,12 @@ _NEIGHBOUR = f"""protocol:1 mac:8 {_ADDRESS} port_1:8 port_2:8 port_3:8 port_4:8
 _HOST = """period_ms:4 cpu_permille:2 load_1min_centi:4 memory_total_kib:4 memory_available_kib:4
     swap_used_kib:4 disk_total_kib:8 disk_free_kib:8 temperature_ck:4 frequency_mhz:4 uptime_s:4
     throttled:4 supply_mv:4 battery_permille:2 mains:1 agent_rss_kib:4 agent_cpu_permille:2"""
+_GAP = "reason:1 epoch:8 first_sequence:8 count:8 from_ms:8 until_ms:8"
+_STATE = "up:1 was_up:1 lasted_s:4 rounds:2"
+_AGENT = """uptime_s:4 clock_error_us:4 waiting:4 unsealed:4 batches:4 spool_kib:4 spool_max_kib:4 oldest_s:4
+    accepted:8 acked:8 dropped_full:8 dropped_thinned:8 dropped_damaged:8 dropped_memory:8 dropped_refused:8
+    published:4 refused:4 failed:4 connects:4 resent:4 hour_kib:4 day_kib:4 month_kib:4 month_limit_kib:4
+    lasts_s:4"""
 _DESCRIPTIONS = {
     1: ("echo", _ECHO),
     2: ("connect", _CONNECT),
@@ -46,6 +52,9 @@ _DESCRIPTIONS = {
     10: ("path", _PATH),
     11: ("neighbour", _NEIGHBOUR),
     12: ("host", _HOST),
+    13: ("gap", _GAP),
+    14: ("state", _STATE),
+    15: ("agent", _AGENT),
 }
 """By its code on the wire: a kind's name and its columns, each NAME:BYTES, a difference with +BASE."""
 

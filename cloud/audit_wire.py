@@ -26,6 +26,7 @@ OUTCOMES = (
     "no_interface",
     "failed",
     "off_path",
+    "over_budget",
 )
 FLAGS = (
     "kernel_sent",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from cloud import display
 from cloud.health import tally
 from edge_agent.contract import Reading
-from edge_agent.contract.texts import PROTOCOLS
+from edge_agent.contract.texts import DROPS, PROTOCOLS
 
 Cell = Callable[[Reading], str]
 
@@ -65,6 +65,22 @@ def decoded(decode: Callable[[Reading], str]) -> Cell:
     return lambda reading: display.clean(decode(reading))
 
 
+def duration(name: str) -> Cell:
+    """Seconds in their largest unit."""
+
+    def cell(reading: Reading) -> str:
+        seconds = reading[name]
+        return display.NOTHING if seconds is None else display.age(seconds * 1000)
+
+    return cell
+
+
+def dropped(reading: Reading) -> str:
+    """Readings that were given up, for whatever reason."""
+    told = [reading[name] for name in DROPS]
+    return display.NOTHING if all(each is None for each in told) else f"{sum(each or 0 for each in told):,}"
+
+
 def protocol(reading: Reading) -> str:
     """How a neighbour was found."""
     code = reading["protocol"]
@@ -89,5 +105,5 @@ def round_trip() -> tuple[tuple[str, Cell], ...]:
 
 
 def state(reading: Reading) -> str:
-    """Whether an interface is up."""
+    """Whether an interface or a link is up."""
     return {None: display.NOTHING, 0: "down"}.get(reading["up"], "up")

@@ -10,6 +10,8 @@ from cloud.cells import (
     added,
     celsius,
     decoded,
+    dropped,
+    duration,
     loss,
     mbps,
     milliseconds,
@@ -21,7 +23,15 @@ from cloud.cells import (
 )
 from cloud.display import Column
 from edge_agent.contract import Flag, Outcome, Reading
-from edge_agent.contract.texts import TRUSTS, address_of, mac_of, text_of, throttles_of
+from edge_agent.contract.texts import (
+    TRUSTS,
+    address_of,
+    before_of,
+    gap_of,
+    mac_of,
+    text_of,
+    throttles_of,
+)
 
 _SPARE = {
     "TTL": 7,
@@ -30,6 +40,13 @@ _SPARE = {
     "out ipdv ms": 5,
     "back ipdv ms": 5,
     "signal dBm": 4,
+    "connects": 6,
+    "clock ms": 5,
+    "failed": 4,
+    "accepted": 3,
+    "of MB": 2,
+    "up": 2,
+    "lasts": 1,
     "ipdv ms": 4,
     "late": 3,
     "MTU B": 3,
@@ -82,6 +99,10 @@ def _own_notes(reading: Reading) -> list[str]:
         return (["lower bound: the sender was the limit"] if reading["lower_bound"] else []) + doubt
     if reading.kind == "neighbour" and reading["protocol"] is None:
         return ["nothing was heard"]
+    if reading.kind == "gap":
+        return [gap_of(reading)]
+    if reading.kind == "state":
+        return [before_of(reading)]
     return throttles_of(reading) if reading.kind == "host" else []
 
 
@@ -200,5 +221,30 @@ _FIGURES: Mapping[str, Sequence[tuple[str, Cell]]] = {
         ("battery %", scaled("battery_permille", 0.1)),
         ("agent MiB", scaled("agent_rss_kib", 1 / 1024, 1)),
         ("agent CPU %", scaled("agent_cpu_permille", 0.1, 1)),
+    ),
+    "gap": (
+        ("lost", scaled("count")),
+        ("first sequence", scaled("first_sequence")),
+    ),
+    "state": (
+        ("state", state),
+        ("after rounds", scaled("rounds")),
+    ),
+    "agent": (
+        ("waiting", scaled("waiting")),
+        ("oldest", duration("oldest_s")),
+        ("spool MiB", scaled("spool_kib", 1 / 1024, 1)),
+        ("of MiB", scaled("spool_max_kib", 1 / 1024)),
+        ("accepted", scaled("accepted")),
+        ("acknowledged", scaled("acked")),
+        ("dropped", dropped),
+        ("failed", scaled("failed")),
+        ("connects", scaled("connects")),
+        ("sent again", scaled("resent")),
+        ("clock ms", milliseconds("clock_error_us")),
+        ("month MB", scaled("month_kib", 1.024e-3, 1)),
+        ("of MB", scaled("month_limit_kib", 1.024e-3, 1)),
+        ("lasts", duration("lasts_s")),
+        ("up", duration("uptime_s")),
     ),
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloud import display, enrol, queries
+from cloud.cells import dropped
 from cloud.display import Column
 from cloud.latest import Latest
 from cloud.quarantine import notice
@@ -51,8 +52,16 @@ class GatewayRow:
     @property
     def host(self) -> Reading | None:
         """Its latest reading of itself."""
+        return self._latest("host")
+
+    @property
+    def agent(self) -> Reading | None:
+        """What its agent last said of itself."""
+        return self._latest("agent")
+
+    def _latest(self, kind: str) -> Reading | None:
         series = self.state.series if self.state else ()
-        return next((each.reading for each in series if each.reading.kind == "host"), None)
+        return next((each.reading for each in series if each.reading.kind == kind), None)
 
     @property
     def site(self) -> str:
@@ -122,7 +131,7 @@ def _cells(row: GatewayRow, now_ms: int) -> tuple[str, ...]:
             display.utc(row.state.rx_ms),
             display.age(now_ms - row.state.rx_ms),
             str(row.links),
-            _health(row.host),
+            _health(row.host, row.agent),
             f"{row.state.readings:,}",
             f"{row.state.newest.epoch:016x}"[:8],
             "direct" if row.state.direct else "MQTT",
@@ -130,17 +139,34 @@ def _cells(row: GatewayRow, now_ms: int) -> tuple[str, ...]:
     return *head, *heard, str(row.quarantined)
 
 
-def _health(host: Reading | None) -> str:
-    """How hot and how busy a gateway is, and what holds it back."""
+def _health(host: Reading | None, agent: Reading | None) -> str:
+    """How hot and how busy a gateway is, what holds it back, and what waits or was lost in it."""
+    parts = [*_of_host(host), *_of_agent(agent)]
+    return ", ".join(filter(None, parts)) or display.NOTHING
+
+
+def _of_host(host: Reading | None) -> list[str]:
     if host is None or host.outcome is not Outcome.MEASURED:
-        return display.NOTHING
+        return []
     cpu, heat = host["cpu_permille"], host["temperature_ck"]
-    parts = [
+    return [
         "" if cpu is None else f"CPU {cpu / 10:.0f} %",
         "" if heat is None else f"{heat / 100 - 273.15:.0f} °C",
         *throttles_of(host),
     ]
-    return ", ".join(filter(None, parts)) or display.NOTHING
+
+
+def _of_agent(agent: Reading | None) -> list[str]:
+    if agent is None or agent.outcome is not Outcome.MEASURED:
+        return []
+    used, bound, oldest = agent["spool_kib"], agent["spool_max_kib"], agent["oldest_s"]
+    lost = dropped(agent)
+    return [
+        f"spool {100 * used / bound:.0f} %" if used is not None and bound else "",
+        "" if oldest is None else f"oldest {display.age(oldest * 1000)}",
+        "" if lost in ("0", display.NOTHING) else f"{lost} dropped",
+        "clock not synchronised" if agent["clock_error_us"] is None else "",
+    ]
 
 
 def describe(row: GatewayRow) -> dict[str, Any]:
@@ -156,5 +182,6 @@ def describe(row: GatewayRow) -> dict[str, Any]:
         "epoch": f"{state.newest.epoch:016x}" if state else None,
         "direct": state.direct if state else None,
         "host": describe_reading(row.host) if row.host else None,
+        "agent": describe_reading(row.agent) if row.agent else None,
         "quarantined_today": row.quarantined,
     }

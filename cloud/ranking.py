@@ -18,7 +18,7 @@ SILENT_MS = 900_000
 """A link without a reading for so long has no data; the same age that makes a batch backlog."""
 _PREFERENCE = ("echo", "stamp", "connect", "http", "dns", "interface")
 """The kind that speaks for a link, best first; what any other kind measures does not tell up from down."""
-OF_GATEWAY = ("host",)
+OF_GATEWAY = ("host", "agent", "gap")
 """Kinds of reading that are of the gateway, not of a link."""
 SORTS = ("worst", "loss", "p50", "age", "name")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from edge_agent.contract import Flag, Outcome, Reading
-from edge_agent.display import round_trips, surroundings, throughput
+from edge_agent.display import gateway, round_trips, surroundings, throughput
 from edge_agent.display.verdicts import verdict
 
 _LINES: Mapping[str, Callable[[Reading], str]] = {
@@ -21,6 +21,9 @@ _LINES: Mapping[str, Callable[[Reading], str]] = {
     "path": surroundings.path_line,
     "neighbour": surroundings.neighbour_line,
     "host": surroundings.host_line,
+    "gap": gateway.gap_line,
+    "state": gateway.state_line,
+    "agent": gateway.agent_line,
 }
 _REPORTS: Mapping[str, Callable[[Reading], list[str]]] = {
     "echo": round_trips.echo_report,
@@ -33,6 +36,9 @@ _REPORTS: Mapping[str, Callable[[Reading], list[str]]] = {
     "bulk": throughput.bulk_report,
     "load": throughput.load_report,
     "host": surroundings.host_report,
+    "gap": gateway.gap_report,
+    "state": gateway.state_report,
+    "agent": gateway.agent_report,
 }
 _TABLES: Mapping[str, Callable[[Sequence[Reading]], list[str]]] = {
     "path": surroundings.path_report,

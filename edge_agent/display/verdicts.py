@@ -27,6 +27,10 @@ def verdict(reading: Reading) -> str:
         return reading.outcome.name.lower().replace("_", " ")
     if reading.kind == "interface":
         return "ok" if reading["up"] else "down"
+    if reading.kind == "state":
+        return "down" if reading["up"] == 0 else "ok"
+    if reading.kind == "gap":
+        return "degraded"
     if reading.kind not in _ANSWERED:
         return "ok"
     answered = reading[_ANSWERED[reading.kind]] or 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cloud import display
 from cloud.columns import columns_of
 from edge_agent.contract import KINDS, Flag, Outcome, Reading, not_measured, row
 
@@ -79,3 +80,26 @@ def test_figures_are_in_the_units_of_their_headers() -> None:
     assert cells(reading("interface", signal_dbm=67))["signal dBm"] == "-67"
     assert cells(reading("stamp", out_p50_us=10_500))["out p50 ms"] == "10.5"
     assert cells(reading("http", status=200))["status"] == "200"
+
+
+def test_a_gap_says_what_is_missing_why_and_of_when() -> None:
+    columns = {"reason": 1, "epoch": 0x1A2B, "first_sequence": 1_200, "count": 60}
+    gap = reading("gap", **columns, from_ms=NOW - 3_600_000, until_ms=NOW)
+    period = "2026-11-21 21:26:40Z to 22:26:40Z"
+    assert cells(gap)["notes"] == f"60 readings lost: the spool was full, epoch 0000000000001a2b, {period}"
+    unnumbered = reading("gap", reason=4, count=1, until_ms=NOW)
+    why = "the disk took nothing until memory was full"
+    assert cells(unnumbered)["notes"] == f"1 reading lost: {why}, 2026-11-21 22:26:40Z"
+    assert cells(reading("gap", reason=99))["notes"] == "readings lost: reason 99"
+
+
+def test_a_link_that_changed_says_what_it_was_before_and_for_how_long() -> None:
+    shown = cells(reading("state", up=0, was_up=1, lasted_s=10_800, rounds=3))
+    assert (shown["state"], shown["after rounds"], shown["notes"]) == ("down", "3", "was up for 3 h")
+    assert cells(reading("state", up=1))["notes"] == "not known before"
+
+
+def test_the_health_of_an_agent_sums_up_what_it_dropped() -> None:
+    shown = cells(reading("agent", dropped_full=100, dropped_refused=11, spool_kib=13_107, oldest_s=7_260))
+    assert (shown["dropped"], shown["spool MiB"], shown["oldest"]) == ("111", "12.8", "2 h")
+    assert cells(reading("agent"))["dropped"] == display.NOTHING

@@ -332,3 +332,15 @@ def test_a_gateways_health_is_in_the_list_of_gateways_and_is_no_link(
     (found,) = view.json("gateways")
     assert (found["links"], found["host"]["cpu_permille"]) == (1, 125)
     assert [each["link"] for each in view.json("links")] == ["a.b"]
+
+
+def test_what_waits_and_what_was_lost_in_a_gateway_is_in_the_list_of_gateways(
+    view: View, cloud: Cloud, now: int
+) -> None:
+    columns = row("agent", spool_kib=13_107, spool_max_kib=65_536, oldest_s=7_300, dropped_full=60)
+    agent = Reading("host", "agent", now - 9_000, columns)
+    cloud.ingest(records(envelope(batch("gw-1", [agent, echo("a.b", now - 8_000)]), rx=now)), now_ms=now)
+    _, out, _ = view("gateways")
+    assert "spool 20 %, oldest 2 h, 60 dropped, clock not synchronised" in " ".join(out.split())
+    (found,) = view.json("gateways")
+    assert (found["links"], found["agent"]["dropped_full"]) == (1, 60)

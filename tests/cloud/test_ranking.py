@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cloud.keys import ChunkId
 from cloud.latest import Latest, Neighbour, Series
 from cloud.ranking import LinkRow, State, ordered, rows
@@ -75,7 +77,7 @@ def figures(kind: str, at_ms: int = NOW, link: str = "a.b", **columns: int) -> R
 
 
 def test_what_cannot_tell_up_from_down_never_speaks_for_a_link() -> None:
-    quiet = [figures(kind) for kind in ("capacity", "bulk", "load", "path", "neighbour")]
+    quiet = [figures(kind) for kind in ("capacity", "bulk", "load", "path", "neighbour", "state")]
     found = row(echo(at_ms=NOW - HOUR), *quiet)
     assert (found.speaker.reading.kind, found.state) == ("echo", State.NO_DATA)
     assert row(*quiet).state is State.NOT_MEASURED
@@ -87,8 +89,14 @@ def test_stamp_speaks_before_connect_and_echo_before_both() -> None:
     assert row(connect, stamp, echo()).speaker.reading.kind == "echo"
 
 
-def test_the_health_of_a_gateway_is_no_link() -> None:
-    assert rows([state(figures("host", link="host", cpu_permille=5))], NOW) == []
+@pytest.mark.parametrize("kind", ["host", "agent", "gap"])
+def test_what_a_gateway_says_of_itself_is_no_link(kind: str) -> None:
+    assert rows([state(figures(kind, link="host"))], NOW) == []
+
+
+def test_a_link_that_once_went_down_is_what_its_echoes_say_now() -> None:
+    found = row(echo(at_ms=NOW), figures("state", NOW, up=0, was_up=1))
+    assert (found.state, found.speaker.reading.kind) == (State.UP, "echo")
 
 
 def test_a_link_names_its_peer_and_medium() -> None:

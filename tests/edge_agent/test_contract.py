@@ -92,7 +92,7 @@ REJECTED = {
     "not-json.json": "not a batch: JSONDecodeError",
     "not-utf8.json": "not a batch: UnicodeDecodeError",
     "outcome-number.json": "not a batch",
-    "outcome-unknown.batch": "outcome 200 of 8",
+    "outcome-unknown.batch": "outcome 200 of 9",
     "outcome-unknown.json": "FINE",
     "reading-number.json": "not a batch",
     "readings-none.json": "0 readings, not 1 to 4096",

@@ -47,6 +47,10 @@ def test_what_was_not_measured_has_no_figures(kind: str) -> None:
         (reading("path", hop=1), "degraded"),
         (reading("host"), "ok"),
         (reading("neighbour"), "ok"),
+        (reading("state", up=1), "ok"),
+        (reading("state", up=0), "down"),
+        (reading("gap", reason=1), "degraded"),
+        (reading("agent"), "ok"),
     ],
 )
 def test_one_word_says_whether_it_is_well(given: Reading, word: str) -> None:
@@ -145,3 +149,25 @@ def test_a_raspberry_pi_that_starves_says_so() -> None:
     given = reading("host", throttled=1 | 1 << 19, supply_mv=4_650, mains=1, temperature_ck=35_815)
     assert "power: on mains, 4.65 V, under-voltage, temperature limit since the start" in report("x", given)
     assert "85.0 °C" in summary(given)
+
+
+def test_a_gap_is_one_sentence() -> None:
+    given = reading("gap", reason=3, epoch=7, first_sequence=12, count=60, from_ms=0, until_ms=90_000_000)
+    line = "60 readings lost: damaged on the disk, epoch 0000000000000007"
+    assert summary(given) == f"{line}, 1970-01-01 00:00:00Z to 1970-01-02 01:00:00Z"
+    assert "from sequence number 12 on, 60 of them" in report("x", given)
+    assert "they were never numbered" in report("x", reading("gap", reason=4, count=5))
+
+
+def test_a_change_of_state_says_after_how_many_rounds_and_what_was_before() -> None:
+    given = reading("state", up=0, was_up=1, lasted_s=7_200, rounds=3)
+    assert summary(given) == "down after 3 rounds that agree; was up for 2 h"
+
+
+def test_the_agents_health_names_what_was_dropped_and_the_clock() -> None:
+    columns = {"waiting": 345, "oldest_s": 7_260, "dropped_full": 60, "dropped_memory": 2}
+    given = reading("agent", **columns, clock_error_us=1_250, month_kib=20_000, month_limit_kib=29_297)
+    line = "345 waiting, the oldest for 2 h; dropped: 60 full, 2 memory full; clock good to 1.250 ms"
+    assert summary(given) == line
+    assert "metered data this month: 20.5 MB of 30.0 MB, lasts to the end of the month" in report("x", given)
+    assert "none dropped; clock not synchronised" in summary(reading("agent", waiting=0))
