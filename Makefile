@@ -81,6 +81,10 @@ truth: $(VENV)/.dev truth-tools ## every probe beside a wire of known truth; ONL
 fuzz: $(VENV)/.dev ## coverage-guided fuzzing of every parser; SECONDS=3600 for longer
 	@$(BIN)/python -m tests.fuzz $(SECONDS_ARGUMENT)
 
+.PHONY: chaos
+chaos: $(VENV)/.dev mosquitto ## an agent's life with everything going wrong; TRIALS=1000 SEED=1, or one again: TRIAL=123
+	@$(BIN)/python -m tests.chaos $(if $(TRIALS),--trials $(TRIALS)) $(if $(SEED),--seed $(SEED)) $(if $(TRIAL),--trial $(TRIAL)) $(if $(KIND),--kind "$(KIND)")
+
 clean: ## forget what was built; the local cloud must be down
 	@if $(BIN)/local-cloud status >/dev/null 2>&1; then \
 		echo "the local cloud is up; end it first: $(BIN)/local-cloud down"; exit 1; fi

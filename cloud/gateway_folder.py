@@ -91,7 +91,7 @@ def agent_config(gateway: str, broker: Broker, rule: str) -> str:
         "key": KEY,
     }
     lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
-    spool = "/var/lib/edge-agent/spool.db" if on_aws else "spool.db"
+    spool = "/var/lib/edge-agent/spool" if on_aws else "spool"
     return (
         f'[gateway]\nname = "{gateway}"\n\n'
         f'[mqtt]\npublisher = "paho"\n{lines}\n\n'

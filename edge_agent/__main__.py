@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_agent.command_options import add_probe, add_reflect
+from edge_agent.command_options import add_probe, add_reflect, add_spool
 
 if TYPE_CHECKING:
     from edge_agent.config import Config
@@ -20,7 +20,8 @@ OK, FAILED, USAGE, BAD_DATA, NO_INPUT, TEMPORARY, BAD_CONFIG, INTERRUPTED = 0, 1
 
 EPILOG = """\
 settings are taken from the file, then EDGE_AGENT_SECTION__KEY of the environment, then --set.
-exit status: 0 fine, 1 negative result or failure, 2 usage, 75 try later, 78 bad configuration."""
+exit status: 0 fine, 1 negative result or failure, 2 usage, 69 not running, 75 try later, 78 bad
+configuration."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,6 +69,20 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(command=_check)
 
+    status = commands.add_parser("status", parents=[configured], help="how the agent on this machine is")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    status.set_defaults(command=_status)
+
+    spool = commands.add_parser("spool", help="what waits on this gateway: status, export, verify")
+    add_spool(spool, configured)
+    spool.set_defaults(command=_spool)
+
+    budget = commands.add_parser(
+        "budget", parents=[configured], help="what the agent has spent on metered interfaces"
+    )
+    budget.add_argument("--json", action="store_true", help="print JSON")
+    budget.set_defaults(command=_budget)
+
     once = commands.add_parser(
         "once", parents=[configured], help="run every probe once and print, send nothing"
     )
@@ -113,8 +128,8 @@ def _run(options: argparse.Namespace) -> int:
     import asyncio
 
     from edge_agent import logs
-    from edge_agent.agent import supervise
     from edge_agent.config import ConfigError
+    from edge_agent.life import supervise
     from edge_agent.spool import SpoolBusy, SpoolError
 
     def load() -> Config:
@@ -157,6 +172,40 @@ def _check(options: argparse.Namespace) -> int:
     print(f"{_path(options)}: ok: gateway {config.gateway.name}, {len(config.links)} links, {series} series")
     print(f"delivers to {mqtt.endpoint}:{mqtt.port} with {mqtt.publisher}, topic {config.topic}")
     return OK
+
+
+def _status(options: argparse.Namespace) -> int:
+    from edge_agent import status_command
+    from edge_agent.config import ConfigError
+    from edge_agent.spool_folder import folder_of
+
+    try:
+        spool = folder_of(_load(options, with_files=False).spool.path)
+    except ConfigError:
+        spool = None  # a broken configuration must not keep anybody from seeing how the agent is
+    return status_command.run(spool, options.json, os.environ)
+
+
+def _spool(options: argparse.Namespace) -> int:
+    from edge_agent import spool_commands
+    from edge_agent.config import ConfigError
+
+    try:
+        config = _load(options, with_files=False)
+    except ConfigError as exc:
+        return _refuse(exc.problems, BAD_CONFIG)
+    return spool_commands.run(options, config)
+
+
+def _budget(options: argparse.Namespace) -> int:
+    from edge_agent import budget_command
+    from edge_agent.config import ConfigError
+
+    try:
+        config = _load(options, with_files=False)
+    except ConfigError as exc:
+        return _refuse(exc.problems, BAD_CONFIG)
+    return budget_command.run(config, options.json, os.environ)
 
 
 def _once(options: argparse.Namespace) -> int:

@@ -7,11 +7,43 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _STA_UNSYNC = 0x40
+_LEAP_STATES = (1, 2, 3, 4)
+"""TIME_INS, TIME_DEL, TIME_OOP and TIME_WAIT: a leap second is due today, runs, or has just been."""
+_LEAP_STATUS = 0x10 | 0x20
+"""STA_INS and STA_DEL."""
 _SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_APART_NS = 1_000_000
+_TRIES = 3
+STEP_S = 0.1
+"""What the wall clock gains or loses on the monotonic one for it to have been set, not slewed."""
+SLEW = 500e-6
+"""The fastest that the kernel slews its clock (adjtimex(2)): what no step is, over a long time."""
+_LEAP_S = 1.0
+
+
+class Look(NamedTuple):
+    """All clocks at one moment."""
+
+    wall_ms: int
+    """Milliseconds since 1970 UTC, as far as this machine knows; negative before 1970."""
+    since_boot_s: float
+    ahead_s: float
+    """The wall clock less the time since boot: constant but for slewing, unless it is set."""
+    synced: bool
+    leaping: bool = False
+    """Whether the kernel inserts or deletes a leap second about now."""
+
+
+def moved_s(before: Look, after: Look) -> float:
+    """By how much the wall clock was set between two looks, s; 0 when it was slewed or took a leap second."""
+    moved = after.ahead_s - before.ahead_s
+    limit = STEP_S + SLEW * max(after.since_boot_s - before.since_boot_s, 0)
+    leapt = (before.leaping or after.leaping) and abs(abs(moved) - _LEAP_S) <= limit
+    return 0.0 if leapt or abs(moved) <= limit else moved
 
 
 class Clock(Protocol):
@@ -27,6 +59,14 @@ class Clock(Protocol):
 
     def synced(self) -> bool:
         """Whether something disciplines the wall clock."""
+        ...
+
+    def error_ns(self) -> int | None:
+        """By how much the wall clock may be wrong, ns; None when it is not synchronised, or not known."""
+        ...
+
+    def look(self) -> Look:
+        """All of it at one moment."""
         ...
 
     def boot_id(self) -> str:
@@ -56,8 +96,35 @@ def is_synced(adjtimex: Adjtimex) -> bool:
 
     Reading needs no privilege, but systemd's ProtectClock= and @system-service refuse the call.
     """
+    return discipline(adjtimex)[0]
+
+
+def discipline(adjtimex: Adjtimex) -> tuple[bool, bool]:
+    """Whether the kernel's clock is synchronised, and whether a leap second is about; False unless told."""
     timex = Timex()
-    return adjtimex(timex) >= 0 and not timex.status & _STA_UNSYNC
+    state = adjtimex(timex)
+    if state < 0:
+        return False, False
+    leaping = state in _LEAP_STATES or bool(timex.status & _LEAP_STATUS)
+    return not timex.status & _STA_UNSYNC, leaping
+
+
+def read_together(wall_ns: Callable[[], int], since_boot_ns: Callable[[], int]) -> tuple[int, int]:
+    """The wall clock and the time since boot at one moment, ns.
+
+    A process that is put off between two clocks would see a step where there is none: it tries again.
+    """
+    best: tuple[int, int, int] | None = None
+    for _ in range(_TRIES):
+        before = since_boot_ns()
+        wall = wall_ns()
+        apart = since_boot_ns() - before
+        if best is None or apart < best[0]:
+            best = apart, wall, before + apart // 2
+        if apart <= _APART_NS:
+            break
+    assert best is not None
+    return best[1], best[2]
 
 
 def error_ns(adjtimex: Adjtimex) -> int | None:
@@ -101,9 +168,20 @@ class SystemClock:
         """By how much the wall clock may be wrong, ns; None when it is not synchronised."""
         return error_ns(self._adjtimex)
 
+    def look(self) -> Look:
+        """All clocks at one moment, with one call to adjtimex(2)."""
+        wall_ns, since_boot_ns = read_together(time.time_ns, _since_boot_ns)
+        synced, leaping = discipline(self._adjtimex)
+        ahead_s = (wall_ns - since_boot_ns) / 1e9
+        return Look(wall_ns // 1_000_000, since_boot_ns / 1e9, ahead_s, synced, leaping)
+
     def boot_id(self) -> str:
         """The kernel's boot id, or one for this process where there is none."""
         return self._boot_id
+
+
+def _since_boot_ns() -> int:
+    return time.clock_gettime_ns(_SINCE_BOOT)
 
 
 def _read_boot_id() -> str:
@@ -116,31 +194,51 @@ def _read_boot_id() -> str:
 class ManualClock:
     """A clock that moves when told to, for simulations and tests."""
 
-    def __init__(self, wall_ms: int = 1_700_000_000_000, synced: bool = True, boot_id: str = "boot") -> None:
-        self._started_ms = wall_ms
-        self._elapsed_s = 0.0
+    def __init__(
+        self,
+        wall_ms: int = 1_700_000_000_000,
+        synced: bool = True,
+        boot_id: str = "boot",
+        since_boot_s: float = 0.0,
+    ) -> None:
+        self._booted_ms = wall_ms - round(since_boot_s * 1000)
+        self._since_boot_s = since_boot_s
         self._boot_id = boot_id
         self.is_synced = synced
+        self.is_leaping = False
 
     def advance(self, seconds: float) -> None:
         """Move both clocks on."""
-        self._elapsed_s += seconds
+        self._since_boot_s += seconds
 
     def step(self, seconds: float) -> None:
         """Set the wall clock alone, as a synchronisation does."""
-        self._started_ms += round(seconds * 1000)
+        self._booted_ms += round(seconds * 1000)
+
+    def reboot(self, wall_ms: int, boot_id: str, synced: bool = False) -> None:
+        """Start a new boot, with the wall clock that the machine woke up with."""
+        self._booted_ms, self._since_boot_s, self._boot_id, self.is_synced = wall_ms, 0.0, boot_id, synced
 
     def wall_ms(self) -> int:
         """The wall clock, ms."""
-        return self._started_ms + round(self._elapsed_s * 1000)
+        return self._booted_ms + round(self._since_boot_s * 1000)
 
     def monotonic(self) -> float:
-        """Seconds advanced since it was made."""
-        return self._elapsed_s
+        """Seconds since the boot that it plays."""
+        return self._since_boot_s
 
     def synced(self) -> bool:
         """What ``is_synced`` was set to."""
         return self.is_synced
+
+    def error_ns(self) -> int | None:
+        """1 ms while it is synchronised."""
+        return 1_000_000 if self.is_synced else None
+
+    def look(self) -> Look:
+        """All of it now."""
+        ahead_s = self._booted_ms / 1000
+        return Look(self.wall_ms(), self._since_boot_s, ahead_s, self.is_synced, self.is_leaping)
 
     def boot_id(self) -> str:
         """The name given to this boot."""

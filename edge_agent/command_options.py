@@ -1,4 +1,4 @@
-"""The options of the commands that measure by hand; importing them costs nothing."""
+"""The options of the commands that have many; importing them costs nothing."""
 
 from __future__ import annotations
 
@@ -64,6 +64,20 @@ def add_reflect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="answer only who has this key")
     parser.add_argument("--bulk", action="store_true", help="take bulk transfers as well")
     parser.add_argument("--json", action="store_true", help="print the counters as JSON at the end")
+
+
+def add_spool(parser: argparse.ArgumentParser, configured: argparse.ArgumentParser) -> None:
+    """The options of `spool`; those of ``configured`` go to each action."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
+    status = actions.add_parser("status", parents=[configured], help="what the spool holds and has lost")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    actions.add_parser(
+        "export", parents=[configured], help="print every reading that waits, a JSON line each"
+    )
+    verify = actions.add_parser(
+        "verify", parents=[configured], help="check every byte; exits 1 when anything is damaged"
+    )
+    verify.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _seconds(text: str) -> float:

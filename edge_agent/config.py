@@ -26,6 +26,7 @@ from edge_agent.config_checks import (
 from edge_agent.contract import GATEWAY_PATTERN, LINK_PATTERN, Link
 from edge_agent.probes import SETTINGS, Settings
 from edge_agent.probes.binding import ProbedLink
+from edge_agent.profile_settings import METERED
 from edge_agent.reflector.settings import ReflectorSettings
 
 DEFAULT_PATH = Path("/etc/edge-agent/agent.toml")
@@ -181,6 +182,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "log": LogSettings,
     "reflector": ReflectorSettings,
     **{f"probe.{name}": settings for name, settings in SETTINGS.items()},
+    **{f"metered.{name}": settings for name, settings in METERED.items()},
 }
 """The tables of the file by name; [[link]] (LinkSettings) comes besides, any number of times."""
 
@@ -198,7 +200,9 @@ class Config:
     log: LogSettings
     reflector: ReflectorSettings
     probes: Mapping[str, Settings]
-    """The settings of every probe, by its name."""
+    """The settings of every probe on open links, by its name."""
+    metered: Mapping[str, Settings]
+    """The same on metered links."""
     links: tuple[LinkSettings, ...]
     warnings: tuple[str, ...] = ()
     """What works but should be changed, a line each."""

@@ -56,7 +56,7 @@ def address_or_nothing(value: str) -> str:
 def proxy_or_nothing(value: str) -> str:
     """An HTTP proxy as http://host:port, or an empty text."""
     found = _PROXY.fullmatch(value)
-    is_one = found and not host(found["host"]) and 0 < int(found["port"]) <= 65_535
+    is_one = found and not host(found["host"].strip("[]")) and 0 < int(found["port"]) <= 65_535
     return "" if not value or is_one else f"{value!r} is not http://host:port"
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from edge_agent.config import SECTIONS, Config, ConfigError, LinkSettings
+from edge_agent.config_budget import budget_warnings
 from edge_agent.config_links import check_links, link_warnings, place_of
 from edge_agent.config_sources import Given, Table, collect, suggestion
 from edge_agent.credentials import inspect
@@ -19,6 +20,7 @@ from edge_agent.probes.shared_key import read_key
 
 T = TypeVar("T")
 
+_PROFILES = ("probe", "metered")
 _YES = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -49,18 +51,27 @@ def load(
         problems.extend(_key_problems(sections, links, sources.tables))
     if problems:
         raise ConfigError(sorted(problems, key=_by_line))
-    named = {name.partition(".")[2]: each for name, each in sections.items() if name.startswith("probe.")}
     plain = {name: each for name, each in sections.items() if "." not in name}
-    return Config(
-        **plain, probes=named, links=tuple(link for link in links if link), warnings=tuple(warnings)
+    config = Config(
+        **plain,
+        probes=_below("probe.", sections),
+        metered=_below("metered.", sections),
+        links=tuple(link for link in links if link),
+        warnings=tuple(warnings),
     )
+    return replace(config, warnings=(*warnings, *budget_warnings(str(path), config)))
+
+
+def _below(prefix: str, sections: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections whose name begins so, by the rest of it."""
+    return {name.removeprefix(prefix): each for name, each in sections.items() if name.startswith(prefix)}
 
 
 def _key_problems(
     sections: Mapping[str, Any], links: Sequence[LinkSettings | None], tables: Mapping[str, Table]
 ) -> Iterator[str]:
     """What is wrong with the shared keys of the probes that are used, and of the reflector where enabled."""
-    used = {f"probe.{name}" for link in links if link for name in link.probes}
+    used = {f"{table}.{name}" for link in links if link for name in link.probes for table in _PROFILES}
     reflector = sections["reflector"]
     for name in sorted(used & sections.keys()) + (["reflector"] if reflector and reflector.enabled else []):
         path = getattr(sections[name], "key_file", None)
@@ -90,13 +101,14 @@ def missing_library(publisher: str, find: Callable[[str], object] = find_spec) -
 def build(table: Table, settings: type[T], base: Path, problems: list[str]) -> T | None:
     """The dataclass of a table, paths from ``base`` on; None after its problems have been listed."""
     known = {each.name: each for each in fields(settings)}  # type: ignore[arg-type]
+    unknown: list[str] = []
     before = len(problems)
     values: dict[str, Any] = {}
     types = get_type_hints(settings, include_extras=True)
     for key, given in table.keys.items():
         if key not in known:
             hint = suggestion(key, list(known))
-            problems.append(f"{given.place}: {table.name} {key}: unknown key{hint}")
+            unknown.append(f"{given.place}: {table.name} {key}: unknown key{hint}")
             continue
         try:
             values[key] = _checked(given, types[key], base)
@@ -105,7 +117,9 @@ def build(table: Table, settings: type[T], base: Path, problems: list[str]) -> T
     for key, each in known.items():
         if key not in table.keys and each.default is MISSING:
             problems.append(f"{table.place}: {table.name} {key} is missing")
-    return _made(table, settings, values, problems) if len(problems) == before else None
+    made = _made(table, settings, values, problems) if len(problems) == before else None
+    problems.extend(unknown)
+    return None if unknown else made
 
 
 def _made(table: Table, settings: type[T], values: dict[str, Any], problems: list[str]) -> T | None:

@@ -106,7 +106,7 @@ class _FileReader:
         for key, value in data.items():
             if key == "link":
                 self._read_links(value, sources)
-            elif key == "probe" and isinstance(value, dict):
+            elif key in ("probe", "metered") and isinstance(value, dict):
                 for probe, settings in value.items():
                     self._read_section((key, probe), settings, sources)
             else:

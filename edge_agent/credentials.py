@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ssl
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from edge_agent.config import MqttSettings
 
+ContextT = TypeVar("ContextT", bound=ssl.SSLContext)
 Finding = tuple[str, str, bool]
 """(key of [mqtt], the end of a sentence that begins with the key, whether the agent cannot run so)."""
 
@@ -46,12 +49,20 @@ def why_unreadable(path: Path) -> str:
 
 def tls_context(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
     """A context for mutual TLS that trusts only ``ca``; raises CredentialsError naming the file."""
+    return tls_context_of(ssl.SSLContext, ca, certificate, key)
+
+
+def tls_context_of(kind: type[ContextT], ca: Path, certificate: Path, key: Path) -> ContextT:
+    """The same as a context of one's own kind."""
     for path in (ca, certificate, key):
         reason = why_unreadable(path)  # OpenSSL's own error does not say which file
         if reason:
             raise CredentialsError(f"{path}: {reason}")
+    context = kind(ssl.PROTOCOL_TLS_CLIENT)
+    if sys.version_info >= (3, 13):  # as ssl.create_default_context has it
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
     try:
-        context = ssl.create_default_context(cafile=ca)
+        context.load_verify_locations(ca)
     except ssl.SSLError as exc:
         raise CredentialsError(f"{ca} holds no certificate: {_reason(exc)}") from exc
     try:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-from edge_agent.contract import ContractError, Reading, describe_reading
+from edge_agent.contract import ContractError, Loss, Reading, describe_reading
 from edge_agent.pulse import Beat, no_beat
 from edge_agent.spool import Spool, SpoolError
+from edge_agent.taken import Taken
 
 MAX_WAITING = 10_000
 """Readings kept in memory while the spool fails, some 5 MB."""
@@ -59,21 +60,35 @@ class Intake:
         self._recorder = recorder
         self._max_waiting = max_waiting
         self._beat = beat
-        self._waiting: deque[Reading] = deque()
+        self._waiting: deque[Taken] = deque()
         self._turn = asyncio.Lock()
         self._trouble = ""
+        self._lost_before = 0
+        self._untold: Counter[Loss] = Counter()
+        """Readings lost here that the spool has not been told of yet."""
         self.lost = 0
-        """Readings that memory had no room for while the spool failed."""
+        """Readings that memory had no room for, or that broke the contract, since the start."""
 
-    def add(self, reading: Reading) -> None:
+    def add(self, taken: Taken) -> None:
         """Take a reading; it is durable after the next commit."""
-        self._waiting.append(reading)
+        self._waiting.append(taken)
         self._trim()
 
     @property
     def waiting(self) -> int:
         """Readings that are in memory only."""
         return len(self._waiting)
+
+    @property
+    def trouble(self) -> str:
+        """Why the spool takes nothing now; empty while it does."""
+        return self._trouble
+
+    def drain(self) -> list[Taken]:
+        """What is in memory only; it is the caller's then."""
+        drained = list(self._waiting)
+        self._waiting.clear()
+        return drained
 
     async def run(self) -> None:
         """Commit every ``commit_s`` until cancelled."""
@@ -89,12 +104,12 @@ class Intake:
     async def _commit(self) -> bool:
         async with self._turn:
             readings = list(self._waiting)
-            if not readings:
+            if not readings and not self._untold:
                 return True
             self._waiting.clear()
             loop = asyncio.get_running_loop()
             try:
-                await loop.run_in_executor(self._executor, self._store, readings)
+                await loop.run_in_executor(self._executor, self._store_all, readings)
             except SpoolError as exc:
                 self._waiting.extendleft(reversed(readings))
                 self._trim()
@@ -103,17 +118,34 @@ class Intake:
             self._note("")
             return True
 
-    def _store(self, readings: list[Reading]) -> None:
+    def _store_all(self, readings: list[Taken]) -> None:
+        """Store the readings, each of which leaves the list when it is stored; then tell of those lost."""
+        if readings:
+            try:
+                self._store(readings)
+            except ContractError:
+                while readings:
+                    self._store_one(readings[0])
+                    del readings[0]
+        readings.clear()
+        for reason in list(self._untold):
+            count = self._untold[reason]
+            self._spool.lost(count, reason)
+            self._untold[reason] -= count
+            if not self._untold[reason]:
+                del self._untold[reason]
+
+    def _store_one(self, taken: Taken) -> None:
         try:
-            self._spool.append(readings)
+            self._store([taken])
         except ContractError as exc:
-            if len(readings) == 1:
-                log.error("a reading of %s is dropped: %s", readings[0].link, exc)
-                return
-            for reading in readings:
-                self._store([reading])
-            return
-        self._record(readings)
+            log.error("a reading of %s is dropped: %s", taken.reading.link, exc)
+            self.lost += 1
+            self._untold[Loss.IMPOSSIBLE] += 1
+
+    def _store(self, readings: list[Taken]) -> None:
+        self._spool.append(readings)
+        self._record([taken.reading for taken in readings])
 
     def _record(self, readings: list[Reading]) -> None:
         if self._recorder is None:
@@ -128,11 +160,14 @@ class Intake:
         while len(self._waiting) > self._max_waiting:
             self._waiting.popleft()
             self.lost += 1
+            self._untold[Loss.MEMORY] += 1
 
     def _note(self, trouble: str) -> None:
         if trouble and not self._trouble:
+            self._lost_before = self.lost
             log.error("the spool takes no readings: %s; up to %d wait in memory", trouble, self._max_waiting)
         elif self._trouble and not trouble:
-            log.warning("the spool takes readings again; %d were lost meanwhile", self.lost)
-            self.lost = 0
+            log.warning(
+                "the spool takes readings again; %d were lost meanwhile", self.lost - self._lost_before
+            )
         self._trouble = trouble

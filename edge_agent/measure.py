@@ -18,6 +18,7 @@ from edge_agent.measure_options import NAMES, link_of, settings_of
 from edge_agent.probes import SETTINGS
 from edge_agent.schedule import Scheduler, Series
 from edge_agent.series import close_probes, make_series, series_of
+from edge_agent.taken import Taken
 
 OK, NOT_ALL = 0, 1
 EXITS = {Outcome.DENIED: 77, Outcome.UNRESOLVED: 68}
@@ -86,9 +87,9 @@ async def _rounds(rounds: Sequence[Sequence[Series]], pause_s: float) -> list[li
         for number, series in enumerate(rounds):
             if number:
                 await asyncio.sleep(pause_s)
-            readings: list[Reading] = []
-            await Scheduler(series, SystemClock(), random.Random(), readings.append).run_once()
-            done.append(readings)
+            taken: list[Taken] = []
+            await Scheduler(series, SystemClock(), random.Random(), taken.append).run_once()
+            done.append([each.reading for each in taken])
     finally:
         close_probes([each for series in rounds for each in series])
     return done

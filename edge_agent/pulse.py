@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping
+
+from edge_agent import notify
+
+UNWATCHED_S = 120.0
+"""How often the loops are looked at where no service manager waits for a sign of life."""
+
+log = logging.getLogger(__name__)
 
 Beat = Callable[[], None]
 """Called by a loop each time it turns."""
@@ -34,3 +44,17 @@ class Pulse:
         """The loops that have not turned in time."""
         now = self._now()
         return [loop for loop, limit in self._limits.items() if now - self._turned[loop] > limit]
+
+
+async def feed(pulse: Pulse, environment: Mapping[str, str]) -> None:
+    """Tell the service manager that all loops turn, as often as it wants to hear it, until cancelled."""
+    interval_s = notify.watchdog_s(environment, os.getpid()) or UNWATCHED_S
+    was_stalled: list[str] = []
+    while True:
+        stalled = pulse.stalled()
+        if not stalled:
+            notify.send(environment.get("NOTIFY_SOCKET", ""), "WATCHDOG=1")
+        elif stalled != was_stalled:
+            log.error("stalled: %s", ", ".join(stalled))
+        was_stalled = stalled
+        await asyncio.sleep(interval_s)

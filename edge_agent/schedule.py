@@ -8,21 +8,20 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from edge_agent.clock import Clock
+from edge_agent.clock import Clock, moved_s
 from edge_agent.contract import KINDS, Flag, Outcome, Reading, not_measured
 from edge_agent.grid import next_due, phases, shift
 from edge_agent.pace import SLOWEST, Pace
 from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.probe import Measurement, Probe, ProbeError
+from edge_agent.taken import Taken, take
 
 MEASUREMENTS_MAX = 256
 """Measurements of one round at most: no probe may flood the spool."""
-STEP_S = 0.1
-"""What the wall clock gains or loses on the monotonic one in a round for it to have been set, not slewed."""
 
 log = logging.getLogger(__name__)
 
-Sink = Callable[[Reading], None]
+Sink = Callable[[Taken], None]
 """Takes each reading; what it raises ends the run, for then readings would be lost."""
 
 
@@ -92,20 +91,15 @@ class Scheduler:
             due = next_due(first, period_s, due, self._clock.monotonic())
 
     async def _round(self, series: Series) -> list[Reading]:
-        at_ms, ahead_s = self._clock.wall_ms(), self._ahead_s()
-        flags = Flag.CLOCK_SYNCED if self._clock.synced() else Flag.NONE
+        begun = self._clock.look()
         measured = await self._measure(series)
-        if abs(self._ahead_s() - ahead_s) > STEP_S:
-            flags |= Flag.CLOCK_STEPPED
-        readings = _readings(series, at_ms, measured, flags)
+        flags = Flag.CLOCK_STEPPED if moved_s(begun, self._clock.look()) else Flag.NONE
+        readings = _readings(series, measured, flags)
         self._tell_change(series, readings[0].outcome, measured)
+        boot = self._clock.boot_id()
         for reading in readings:
-            self._sink(reading)
+            self._sink(take(reading, begun, boot))
         return readings
-
-    def _ahead_s(self) -> float:
-        """The wall clock less the monotonic one: constant but for slewing, unless it is set."""
-        return self._clock.wall_ms() / 1000 - self._clock.monotonic()
 
     async def _measure(self, series: Series) -> list[Measurement] | ProbeError:
         limit = asyncio.timeout(series.timeout_s)
@@ -143,13 +137,12 @@ async def _together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
         raise errors.exceptions[0] from None
 
 
-def _readings(
-    series: Series, at_ms: int, measured: list[Measurement] | ProbeError, flags: Flag
-) -> list[Reading]:
+def _readings(series: Series, measured: list[Measurement] | ProbeError, flags: Flag) -> list[Reading]:
+    """What a round gives, still without its time."""
     link = series.link.id
     if isinstance(measured, ProbeError):
-        return [not_measured(link, series.probe.kind, at_ms, measured.outcome, flags)]
-    return [Reading(link, each.kind, at_ms, each.values, each.flags | flags) for each in measured]
+        return [not_measured(link, series.probe.kind, 0, measured.outcome, flags)]
+    return [Reading(link, each.kind, 0, each.values, each.flags | flags) for each in measured]
 
 
 def checked(measured: Measurement | Sequence[Measurement]) -> list[Measurement]:

@@ -17,6 +17,7 @@ from edge_agent.contract import (
     check,
     encode,
 )
+from edge_agent.taken import Taken
 
 BATCH_READINGS = 60
 """Readings in a full batch: 10 links, every 10 s, for a minute, in one DynamoDB write unit (1 KiB)."""
@@ -38,29 +39,39 @@ class Sealed:
     payload: bytes
     count: int
     """Readings in it."""
+    last_ms: int = 0
+    """When the newest of them was taken, ms."""
+    urgent: bool = False
+    """It says that a link changed state: it goes before all others."""
 
 
-def to_row(reading: Reading) -> bytes:
+def to_row(taken: Taken | Reading) -> bytes:
     """A reading as compact JSON; raises ContractError when it breaks the contract."""
+    reading = taken.reading if isinstance(taken, Taken) else taken
     _check(reading)
-    row = json.dumps(
-        [
-            reading.link,
-            reading.kind,
-            reading.at_ms,
-            int(reading.flags),
-            int(reading.outcome),
-            *reading.values,
-        ],
-        separators=(",", ":"),
-    )
-    return row.encode()
+    row: list[object] = [
+        reading.link,
+        reading.kind,
+        reading.at_ms,
+        int(reading.flags),
+        int(reading.outcome),
+        *reading.values,
+    ]
+    if isinstance(taken, Taken) and taken.boot:
+        row = [taken.boot, taken.since_boot_ms, row]
+    return json.dumps(row, separators=(",", ":")).encode()
 
 
-def from_row(row: bytes) -> Reading:
+def from_row(row: bytes) -> Taken:
     """The reading of a row, from any version of the agent; raises ContractError when it is damaged."""
     try:
-        link, kind, at_ms, flags, outcome, *values = json.loads(row)
+        given = json.loads(row)
+        boot, since_boot_ms = "", 0
+        if len(given) == 3 and isinstance(given[2], list):
+            boot, since_boot_ms, given = given
+        if not isinstance(boot, str) or not isinstance(since_boot_ms, int):
+            raise ValueError("the time since the boot is no figure")
+        link, kind, at_ms, flags, outcome, *values = given
         width = len(KINDS[kind].columns)
         # Columns are only ever appended: an older agent's row is short, a newer one's is long.
         padded = (*values, *(None,) * width)[:width]
@@ -70,7 +81,7 @@ def from_row(row: bytes) -> Reading:
         _check(reading)
     except (ValueError, TypeError, KeyError) as exc:
         raise ContractError(f"damaged row {row[:60]!r}: {exc}") from exc
-    return reading
+    return Taken(reading, boot, since_boot_ms)
 
 
 def _check(reading: Reading) -> None:

@@ -4,25 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from edge_agent.budget import Spend
 from edge_agent.config import GATEWAY_LINK, Config
 from edge_agent.probes import PROBES, Probe, Settings
 from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.echo import EchoProbe
 from edge_agent.probes.load import LoadProbe
 from edge_agent.probes.on_path import OnPath
+from edge_agent.probes.resolve import Resolver
+from edge_agent.profile import Profile
 from edge_agent.schedule import Series
 
 HOST = ProbedLink(GATEWAY_LINK)
 """What the probes of the gateway itself are recorded under."""
 ROUTED = frozenset({"echo", "connect", "http", "dns", "stamp", "capacity", "bulk", "path"})
 """Probes that send to the link's target, by whatever way routing takes."""
+ASKS_ITSELF = frozenset({"http"})
+"""Those of which the look-up of the target's name is a part."""
+METERED_REMEMBERED_S = 3600.0
+"""How long a name's address is used where a question for it costs."""
 
 
-def make_series(config: Config) -> list[Series]:
-    """Every series of the configuration; one probe serves all links that use it."""
-    wanted = [(HOST, name) for name in config.gateway.probes]
-    wanted += [(link.probed, name) for link in config.links for name in link.probes]
-    return series_of(wanted, config.probes)
+def make_series(config: Config, spend: Spend | None = None) -> list[Series]:
+    """Every series of the configuration, in its order; one probe serves all links of a profile that use it.
+
+    ``spend`` is asked before each round that may pass a metered interface.
+    """
+    profile = Profile(config)
+    wanted = [(HOST, name, profile.is_gateway_metered) for name in config.gateway.probes]
+    wanted += [
+        (link.probed, name, link.id in profile.metered_links) for link in config.links for name in link.probes
+    ]
+    made: dict[tuple[str, str], Series] = {}
+    for is_metered in (False, True):
+        settings = profile.settings(is_metered)
+        resolver = _resolver(is_metered, spend is not None and profile.is_anything_metered)
+        names = {name for _, name, metered in wanted if metered is is_metered}
+        probes = _make_probes(names, settings, resolver)
+        if spend is not None and resolver is not None and profile.is_anything_metered:
+            probes = _budgeted(probes, settings, spend, profile, resolver)
+        for link, name, metered in wanted:
+            if metered is is_metered:
+                made[link.id, name] = _series(link, name, probes[name], settings[name])
+    return [made[link.id, name] for link, name, _ in wanted]
+
+
+def _resolver(is_metered: bool, is_budgeted: bool) -> Resolver | None:
+    """One resolver for all probes of a profile, where it matters how often a name is asked for."""
+    if is_metered:
+        return Resolver(remembered_s=METERED_REMEMBERED_S)
+    return Resolver() if is_budgeted else None
 
 
 def series_of(wanted: Sequence[tuple[ProbedLink, str]], settings: Mapping[str, Settings]) -> list[Series]:
@@ -35,14 +66,43 @@ def _series(link: ProbedLink, name: str, probe: Probe, cadence: Settings) -> Ser
     return Series(link, name, probe, cadence.period_s, cadence.timeout_s, cadence.jitter, cadence.adaptive)
 
 
-def _make_probes(names: set[str], settings: Mapping[str, Settings]) -> Mapping[str, Probe]:
-    probes = {name: PROBES[name](settings[name]) for name in sorted(names)}
+def _make_probes(
+    names: set[str], settings: Mapping[str, Settings], resolver: Resolver | None = None
+) -> dict[str, Probe]:
+    """The probes by name; ``resolver`` is one for all of them, else each has its own."""
+    probes = {name: _make_probe(name, settings[name], resolver) for name in sorted(names)}
     load, echo = probes.get("load"), probes.get("echo")
     if isinstance(load, LoadProbe) and isinstance(echo, EchoProbe):
         # It learns the round trips from the echoes that the link sends anyway.
         echo.observe(load)
     return {
-        name: OnPath(probe, settings[name].timeout_s) if name in ROUTED else probe
+        name: OnPath(probe, settings[name].timeout_s, resolver) if name in ROUTED else probe
+        for name, probe in probes.items()
+    }
+
+
+def _make_probe(name: str, settings: Settings, resolver: Resolver | None) -> Probe:
+    if resolver is None or name not in ROUTED - ASKS_ITSELF:
+        return PROBES[name](settings)
+    return PROBES[name](settings, resolver=resolver)
+
+
+def _budgeted(
+    probes: Mapping[str, Probe],
+    settings: Mapping[str, Settings],
+    spend: Spend,
+    profile: Profile,
+    resolver: Resolver,
+) -> dict[str, Probe]:
+    """The probes that send, each asking the budget first."""
+    from edge_agent.budget.budgeted import Budgeted  # only where something is metered
+    from edge_agent.budget.meters import Meters
+
+    meters = Meters(profile)
+    return {
+        name: Budgeted(probe, settings[name], spend, meters, resolver)
+        if settings[name].round_bytes(0)
+        else probe
         for name, probe in probes.items()
     }
 

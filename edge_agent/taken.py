@@ -1,11 +1,12 @@
-"""A reading as it was taken: what is needed to settle its time, where the wall clock could not be believed."""
+"""A reading as it was taken: what its time is settled by, where the wall clock could not be believed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from edge_agent.contract import Reading
+from edge_agent.clock import Look
+from edge_agent.contract import Flag, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,12 @@ Settle = Callable[[Taken], Reading | None]
 def as_taken(taken: Taken) -> Reading | None:
     """The reading as it is: for clocks that nobody doubts."""
     return taken.reading
+
+
+def take(reading: Reading, look: Look, boot: str) -> Taken:
+    """The reading with the time of that look; what its time can be settled by, where that is in doubt."""
+    at_ms = max(look.wall_ms, 0)  # the contract has no time before 1970
+    if look.synced:
+        return Taken(replace(reading, at_ms=at_ms, flags=reading.flags | Flag.CLOCK_SYNCED))
+    stamped = replace(reading, at_ms=at_ms, flags=reading.flags & ~Flag.CLOCK_SYNCED)
+    return Taken(stamped, boot, max(int(look.since_boot_s * 1000), 0))

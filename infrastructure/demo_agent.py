@@ -40,7 +40,7 @@ def enrol(state: Path, flush_s: int) -> Path:
     )
     config = folder / NAME / "agent.toml"
     connection = json.loads((state / "connection.json").read_text())
-    settings = _settings(config.read_text(), folder / NAME / "spool.db", flush_s, connection["mqtt_port"])
+    settings = _settings(config.read_text(), folder / NAME / "spool", flush_s, connection["mqtt_port"])
     demo = config.with_name("demo.toml")
     demo.write_text(settings + "".join(_table(target) for target in targets()))
     return demo
@@ -51,6 +51,7 @@ def _settings(enrolled: str, spool: Path, flush_s: int, port: int) -> str:
     keep = enrolled.split("[spool]")[0]
     return (
         f"{keep}[spool]\npath = {json.dumps(str(spool))}\ncommit_s = 1\n\n[uplink]\nflush_s = {flush_s}\n\n"
+        "[clock]\nwait_s = 0\n\n"  # a demo shows what it has, whatever disciplines the clock
         f"[probe.echo]\nperiod_s = 5\ntimeout_s = 3\n\n[probe.connect]\nperiod_s = 5\nport = {port}\n\n"
         "[probe.interface]\nperiod_s = 5\n"
     )

@@ -38,6 +38,7 @@ FILES = (
     "edge_agent/contract/forms.py",
     "edge_agent/contract/json_form.py",
     "edge_agent/contract/kinds.py",
+    "edge_agent/contract/kinds_gateway.py",
     "edge_agent/contract/kinds_round_trip.py",
     "edge_agent/contract/kinds_surroundings.py",
     "edge_agent/contract/kinds_throughput.py",

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from edge_agent.config import UplinkSettings
 from edge_agent.contract import ContractError, Reading
-from edge_agent.spool import MEMORY, Spool, SpoolError
-from edge_agent.uplink import Publisher, PublishError, PublishRefused, Uplink
+from edge_agent.spool import MemoryDisk, Spool, SpoolError
+from edge_agent.taken import Taken
+from edge_agent.uplink import Publisher, PublishError, PublishRefused, Traffic, Uplink
 from simulator.target import SimulatorError
 from simulator.world import Gateway, World
 
@@ -49,6 +50,10 @@ class _Watched:
         self.is_connected = False
         await self._publisher.close()
 
+    def traffic(self) -> Traffic:
+        """What the connection has cost."""
+        return self._publisher.traffic()
+
 
 @dataclass(frozen=True, slots=True)
 class _Member:
@@ -81,7 +86,7 @@ class MqttSink:
         settings = UplinkSettings(flush_s=flush_s)
         for gateway in world.gateways:
             topic = f"$aws/rules/{rule}/v1/{gateway.name}/m"
-            spool = Spool(MEMORY, gateway.name, gateway.definitions, SPOOL_BYTES, len(topic))
+            spool = Spool(MemoryDisk(), gateway.name, gateway.definitions, SPOOL_BYTES, len(topic))
             watched = _Watched(publisher(gateway.name))
             rng = random.Random(f"uplink/{world.seed}/{gateway.name}")
             uplink = Uplink(spool, watched, topic, settings, wall_ms=wall_ms, rng=rng)
@@ -112,7 +117,7 @@ class MqttSink:
     def accept(self, gateway: Gateway, readings: Sequence[Reading]) -> None:
         """Put the readings into the gateway's spool."""
         try:
-            self._members[gateway.name].spool.append(readings)
+            self._members[gateway.name].spool.append([Taken(reading) for reading in readings])
         except (SpoolError, ContractError) as exc:
             raise SimulatorError(f"{gateway.name}: {exc}") from exc
 

@@ -246,11 +246,25 @@ check() {
     [ -n "$root" ] || set -- runuser -u edge-agent -- "$@"
     (
         cd /
-        set -a
-        # shellcheck source=/dev/null
-        [ ! -r "$root/etc/default/edge-agent" ] || . "$root/etc/default/edge-agent"
+        defaults
         exec "$@"
     )
+}
+
+# The settings of /etc/default/edge-agent, read and never run: systemd reads KEY=VALUE there, and so does this.
+defaults() {
+    [ -r "$root/etc/default/edge-agent" ] || return 0
+    while IFS= read -r line || [ -n "$line" ]; do
+        line=${line#"${line%%[![:space:]]*}"} line=${line%"${line##*[![:space:]]}"}
+        name=${line%%=*} value=${line#*=}
+        case $name in EDGE_AGENT_* | *_proxy | *_PROXY) ;; *) continue ;; esac
+        case $name in *[!A-Za-z0-9_]*) continue ;; esac
+        case $value in
+            \"*\") value=${value#\"} value=${value%\"} ;;
+            \'*\') value=${value#\'} value=${value%\'} ;;
+        esac
+        export "$name=$value"
+    done <"$root/etc/default/edge-agent"
 }
 
 start() {

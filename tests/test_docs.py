@@ -102,6 +102,7 @@ def test_every_option_of_the_installer_is_in_the_readme() -> None:
 
 
 KEY = r"(# )?[a-z_]+ = "
+PROFILES = ("probe", "metered")
 
 
 def uncommented() -> str:
@@ -112,9 +113,9 @@ def uncommented() -> str:
 def shown() -> dict[str, dict[str, Any]]:
     """Section to key to value, as the sample shows them; [[link]] as "link"."""
     data = tomllib.loads(uncommented())
-    probes = {f"probe.{name}": settings for name, settings in data.pop("probe").items()}
+    below = [(f"{table}.{name}", keys) for table in PROFILES for name, keys in data.pop(table).items()]
     (link,) = data.pop("link")
-    return {**data, **probes, "link": link}
+    return {**data, **dict(below), "link": link}
 
 
 def test_the_sample_config_shows_every_key_and_no_other() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from edge_agent.probes.bulk import BulkProbe, BulkSettings
 from edge_agent.probes.capacity import CapacityProbe, CapacitySettings
@@ -62,7 +61,7 @@ SETTINGS: Mapping[str, type[Settings]] = {
 }
 """The settings of each probe; building one raises ValueError when a value is out of range."""
 
-PROBES: Mapping[str, Callable[[Any], Probe]] = {
+PROBES: Mapping[str, Callable[..., Probe]] = {
     "echo": EchoProbe,
     "connect": ConnectProbe,
     "http": HttpProbe,

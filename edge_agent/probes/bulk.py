@@ -45,6 +45,10 @@ class BulkSettings(Cadence):
         require_between(section, "port", self.port, 1, 65_535)
         require_between(section, "max_bytes", self.max_bytes, 100_000, 4_000_000_000)
 
+    def round_bytes(self, ip_header: int) -> int:
+        """Its own cap, which it keeps to."""
+        return self.max_bytes
+
 
 class BulkProbe:
     """Sends data to the reflector up to the cap or for a time; the reflector tells how fast it came."""

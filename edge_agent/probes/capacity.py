@@ -68,6 +68,10 @@ class CapacitySettings(Cadence):
         least = (2 * SCOUTS + SHORTEST) * self.packet_bytes + 2 * QUESTIONS_BYTES
         require_between(section, "budget_bytes", self.budget_bytes, least, 100_000_000)
 
+    def round_bytes(self, ip_header: int) -> int:
+        """Its own budget, which it keeps to."""
+        return self.budget_bytes
+
 
 class CapacityProbe:
     """Sends a few packets to learn the rough rate, then a train as long as budget and link bear."""

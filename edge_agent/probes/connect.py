@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from edge_agent.contract import Outcome
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
+from edge_agent.probes.probe import (
+    SYN_HEADER,
+    TCP_HEADER,
+    Cadence,
+    Measurement,
+    ProbeError,
+    require_between,
+)
 from edge_agent.probes.resolve import Endpoint, Resolver
 from edge_agent.probes.tcp import connect_tcp, open_tcp
 
@@ -39,6 +46,12 @@ class ConnectSettings(Cadence):
         require_between(section, "port", self.port, 1, 65_535)
         if self.count * SPACING_S > self.timeout_s / 2:
             raise ValueError(f"{section}: {self.count} connections 100 ms apart do not fit timeout_s")
+
+    def round_bytes(self, ip_header: int) -> int:
+        """Every SYN that fits the time with its answer, and the end of a connection that stood."""
+        syns = int(self.timeout_s + 1).bit_length()  # after 1, 3, 7, ... s one that has no answer is repeated
+        opening, closing = 2 * syns * (ip_header + SYN_HEADER), 4 * (ip_header + TCP_HEADER)
+        return self.count * (opening + closing)
 
 
 @dataclass(frozen=True, slots=True)

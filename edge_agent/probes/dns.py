@@ -13,7 +13,7 @@ from edge_agent.contract import Outcome
 from edge_agent.probes.binding import ProbedLink, bind
 from edge_agent.probes.dns_lookup import Lookup, summary
 from edge_agent.probes.dns_message import Query, question
-from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
+from edge_agent.probes.probe import UDP_HEADER, Cadence, Measurement, ProbeError, require_between
 from edge_agent.probes.resolve import Endpoint, Resolver
 from edge_agent.probes.socket_errors import probe_error
 from edge_agent.probes.stamped_udp import ask_for_stamps, moment, received
@@ -24,6 +24,7 @@ RESOLVE_WITHIN = 0.5
 ANSWER_WITHIN = 0.1
 """The part of its timeout that an answer has at least; with less to go, nothing more is asked."""
 SPACING_S = 0.1
+LONGEST_ANSWER = 512
 WARM_UP_S = 0.05
 """The kernel begins to stamp what it receives a moment after it has been asked to (a work queue's)."""
 
@@ -54,6 +55,11 @@ class DnsSettings(Cadence):
                 question(name, record)
             except ValueError as exc:
                 raise ValueError(f"{section}: {setting} is not good: {exc}") from exc
+
+    def round_bytes(self, ip_header: int) -> int:
+        """Every query, and the longest answer to one without EDNS (RFC 1035 section 2.3.4)."""
+        query = len(Query(0, question(self.name, self.record)).message)
+        return self.count * (2 * (ip_header + UDP_HEADER) + query + LONGEST_ANSWER)
 
 
 @dataclass(slots=True)

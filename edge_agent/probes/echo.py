@@ -15,7 +15,7 @@ from edge_agent.probes.echo_channel import Channel
 from edge_agent.probes.echo_ledger import SEQUENCES, EchoRound, Ledger, Tally
 from edge_agent.probes.echo_statistics import report
 from edge_agent.probes.icmp_socket import IcmpSocket
-from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
+from edge_agent.probes.probe import ICMP_HEADER, Cadence, Measurement, ProbeError, require_between
 from edge_agent.probes.resolve import Endpoint, Resolver
 from edge_agent.probes.socket_errors import interface_index
 from edge_agent.probes.stamps import WallClock
@@ -54,6 +54,10 @@ class EchoSettings(Cadence):
             raise ValueError(
                 f"{section}: {self.count} requests {self.spacing_ms} ms apart do not fit timeout_s"
             )
+
+    def round_bytes(self, ip_header: int) -> int:
+        """Every request and its reply."""
+        return 2 * self.count * (ip_header + ICMP_HEADER + self.size)
 
     @property
     def sending_s(self) -> float:

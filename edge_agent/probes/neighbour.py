@@ -17,6 +17,7 @@ from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_be
 from edge_agent.probes.route import Question, Routes, RoutesUnknown
 from edge_agent.probes.socket_errors import interface_index
 
+QUESTIONS_BYTES = 2_000
 CHILDREN = 2
 """Looks around that run at a time."""
 
@@ -44,6 +45,10 @@ class NeighbourSettings(Cadence):
             raise ValueError(
                 f"{section}: listen_s and the start, {self.listen_s + START_S:g} s, do not fit timeout_s"
             )
+
+    def round_bytes(self, ip_header: int) -> int:
+        """A few questions to neighbours that do not answer at once, and their answers."""
+        return QUESTIONS_BYTES
 
 
 class NeighbourProbe:

@@ -13,7 +13,14 @@ from edge_agent.discovery.messages import MAX_HOPS, Hop, PathRequest, read_hops
 from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.discovery_child import ask, understood
 from edge_agent.probes.discovery_sockets import path_sockets
-from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
+from edge_agent.probes.probe import (
+    ICMP_HEADER,
+    UDP_HEADER,
+    Cadence,
+    Measurement,
+    ProbeError,
+    require_between,
+)
 from edge_agent.probes.resolve import Resolver
 
 RESOLVE_WITHIN = 0.25
@@ -21,6 +28,9 @@ RESOLVE_WITHIN = 0.25
 START_S = 5.0
 """What is kept for the start of the child, which takes that long on the smallest gateways."""
 FIRST_PORT = 61_000
+LONGEST_QUOTE = 140
+"""What a router that describes itself makes of a short packet (RFC 4884: 128 bytes and extensions)."""
+MARK_BYTES = 4
 
 Ask = Callable[[str, PathRequest, Sequence[int]], Awaitable[bytes]]
 
@@ -57,6 +67,12 @@ class PathSettings(Cadence):
                 f"{section}: {self.hops} hops, {self.attempts} attempts and wait_ms can take "
                 f"{longest_s:.3g} s, and the start {START_S:g} s, which do not fit timeout_s"
             )
+
+    def round_bytes(self, ip_header: int) -> int:
+        """Every probe to every distance, and an ICMP error for each with all that routers quote of it."""
+        probe = ip_header + UDP_HEADER + MARK_BYTES
+        error = ip_header + ICMP_HEADER + max(probe, LONGEST_QUOTE)
+        return self.hops * self.attempts * (probe + error)
 
 
 class PathProbe:

@@ -45,9 +45,15 @@ async def ask_system(name: str) -> Endpoint:
 class Resolver:
     """Resolves targets: one look-up at a time for a name, remembered for a minute."""
 
-    def __init__(self, lookup: Lookup = ask_system, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        lookup: Lookup = ask_system,
+        monotonic: Callable[[], float] = time.monotonic,
+        remembered_s: float = REMEMBERED_S,
+    ) -> None:
         self._lookup = lookup
         self._monotonic = monotonic
+        self._remembered_s = remembered_s
         self._known: dict[str, tuple[float, Endpoint]] = {}
         self._running: dict[str, asyncio.Task[Endpoint]] = {}
 
@@ -65,9 +71,13 @@ class Resolver:
             return Endpoint(endpoint.family, endpoint.address, interface_index(interface))
         return endpoint
 
+    def known(self, target: str) -> Endpoint | None:
+        """The address of a target as far as it is known without asking anybody."""
+        return _numeric(target) or self._recent(target)
+
     def _recent(self, name: str) -> Endpoint | None:
         at, endpoint = self._known.get(name, (0.0, None))
-        return endpoint if endpoint and self._monotonic() - at < REMEMBERED_S else None
+        return endpoint if endpoint and self._monotonic() - at < self._remembered_s else None
 
     async def _ask(self, name: str, timeout_s: float) -> Endpoint:
         if not name:

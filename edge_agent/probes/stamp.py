@@ -14,11 +14,11 @@ from pathlib import Path
 from edge_agent.clock import SystemClock
 from edge_agent.contract import Flag, Outcome
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
+from edge_agent.probes.probe import UDP_HEADER, Cadence, Measurement, ProbeError, require_between
 from edge_agent.probes.resolve import Resolver
 from edge_agent.probes.shared_key import read_key
 from edge_agent.probes.stamp_exchange import Exchange, open_socket
-from edge_agent.probes.stamp_packet import LARGEST, SIGNED_SIZE, TLV_HEADER, padding
+from edge_agent.probes.stamp_packet import LARGEST, PLAIN_SIZE, SIGNED_SIZE, TLV_HEADER, padding
 from edge_agent.probes.stamp_session import Session, Tally
 from edge_agent.probes.stamp_statistics import report
 
@@ -64,6 +64,12 @@ class StampSettings(Cadence):
             raise ValueError(
                 f"{section}: count is {self.count}: packets {self.spacing_ms} ms apart do not fit timeout_s"
             )
+
+    def round_bytes(self, ip_header: int) -> int:
+        """Every packet and its reflection, and those that are sent after a loss."""
+        size = SIGNED_SIZE if self.key_file else PLAIN_SIZE
+        size += TLV_HEADER + self.padding if self.padding else 0
+        return 2 * (self.count + CLOSING) * (ip_header + UDP_HEADER + size)
 
     @property
     def wait_s(self) -> float:

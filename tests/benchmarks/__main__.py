@@ -5,15 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import agent, echo, ingest, wire
+from tests.benchmarks import agent, echo, echo_memory, footprint, ingest, spool, start, traffic, wire
 from tests.benchmarks.paired import Row
 
-SUITES = {"wire": wire.rows, "ingest": ingest.rows, "agent": agent.rows, "echo": echo.rows}
+SUITES: dict[str, Callable[[], list[Row]]] = {
+    "wire": wire.rows,
+    "ingest": ingest.rows,
+    "agent": agent.rows,
+    "echo": echo.rows,
+    "echo-memory": echo_memory.rows,
+    "spool": spool.rows,
+    "footprint": footprint.rows,
+    "start": start.rows,
+    "traffic": traffic.rows,
+}
 
 
 def main() -> int:
@@ -39,6 +50,9 @@ def _table(rows: list[Row]) -> Table:
     for name in ("what", "ours", "peer", "unit", "ratio", "to reach", "the peer"):
         table.add_column(name, justify="right" if name in ("ours", "peer", "ratio") else "left", no_wrap=True)
     for row in rows:
+        if row.not_measured:
+            table.add_row(row.what, "-", "-", "", "-", "-", row.not_measured, style="dim")
+            continue
         style = "" if row.reached else "bold red"
         figures = (f"{row.ours:,.1f}", f"{row.peer:,.1f}", row.unit, f"{row.ratio:.2f}")
         table.add_row(row.what, *figures, row.bound, row.peer_name, style=style)

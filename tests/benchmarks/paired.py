@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of ours beside the peer's; `ratio` is ours / peer."""
+    """One figure of ours beside the peer's; `ratio` is ours / peer, and `most` bounds ours itself."""
 
     what: str
     unit: str
@@ -20,6 +21,9 @@ class Row:
     peer_name: str
     at_most: float | None = None
     at_least: float | None = None
+    most: float | None = None
+    not_measured: str = ""
+    """Why there is no figure; such a row is neither reached nor missed."""
 
     @property
     def ratio(self) -> float:
@@ -27,17 +31,29 @@ class Row:
 
     @property
     def bound(self) -> str:
+        if self.most is not None:
+            return f"<= {self.most:g} {self.unit}"
         if self.at_most is not None:
             return f"<= {self.at_most:g}"
         return f">= {self.at_least:g}" if self.at_least is not None else "-"
 
     @property
     def reached(self) -> bool:
+        if self.not_measured:
+            return True
         low = self.at_least is None or self.ratio >= self.at_least
-        return low and (self.at_most is None or self.ratio <= self.at_most)
+        high = self.at_most is None or self.ratio <= self.at_most
+        return low and high and (self.most is None or self.ours <= self.most)
 
     def as_json(self) -> dict[str, Any]:
+        if self.not_measured:
+            return {"what": self.what, "not_measured": self.not_measured}
         return {**asdict(self), "ratio": self.ratio, "reached": self.reached}
+
+
+def not_measured(what: str, why: str) -> Row:
+    """A row that says why it has no figure."""
+    return Row(what, "", math.nan, math.nan, why, not_measured=why)
 
 
 def rates(

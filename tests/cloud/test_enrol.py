@@ -150,7 +150,7 @@ def test_the_agent_takes_the_config_and_the_sample_link_once_uncommented(
     config = load(path, {})
     assert config.gateway.name == "roof-5"
     assert config.mqtt.key == tmp_path / "roof-5" / "gateway.key"
-    assert config.spool.path == tmp_path / "roof-5" / "spool.db"
+    assert config.spool.path == tmp_path / "roof-5" / "spool"
     (link,) = config.links
     assert (link.id, link.probes) == ("roof-5:eth0", ("echo", "interface"))
 

@@ -24,6 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.contract import KINDS, Flag, Reading
+from tests.edge_agent.running import Running, Start
 
 RULE = "demo_ingest"
 _CA_USAGE = x509.KeyUsage(
@@ -63,13 +64,13 @@ class Authority:
         identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
         self.ca.write_bytes(self._pem(builder.add_extension(identifier, critical=False)))
 
-    def issue(self, name: str, server: bool = False) -> Identity:
+    def issue(self, name: str, server: bool = False, expired: bool = False) -> Identity:
         """A certificate with the common name, for the broker with this machine's names in it."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        builder = self._builder(subject, key)
+        builder = self._builder(subject, key, expired)
         for extension in (x509.ExtendedKeyUsage([usage]), issuer):
             builder = builder.add_extension(extension, critical=False)
         if server:
@@ -88,8 +89,24 @@ class Authority:
         )
         return Identity(self.ca, certificate, private)
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def revoke(self, *revoked: Identity) -> Path:
+        """The list of revoked certificates, with these in it."""
         now = datetime.datetime.now(datetime.UTC)
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self._name)
+        builder = builder.last_update(now).next_update(now + datetime.timedelta(days=1))
+        for each in revoked:
+            number = x509.load_pem_x509_certificate(each.certificate.read_bytes()).serial_number
+            entry = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(now).build()
+            builder = builder.add_revoked_certificate(entry)
+        path = self.folder / "revoked.crl"
+        signed = builder.sign(self._key, hashes.SHA256())
+        path.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        return path
+
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, expired: bool = False
+    ) -> x509.CertificateBuilder:
+        now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=3 if expired else 0)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -114,20 +131,25 @@ def free_port() -> int:
 class Broker:
     """mosquitto as the local cloud runs it: the certificate's name is the user, who may write one topic."""
 
-    def __init__(self, authority: Authority, folder: Path) -> None:
+    def __init__(self, authority: Authority, folder: Path, settings: str = "") -> None:
+        """``settings`` are more lines of its configuration (mosquitto.conf(5))."""
         self.authority = authority
         self.port = free_port()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         server = authority.issue("broker", server=True)
         acl = folder / "acl"
-        acl.write_text(f"user observer\ntopic read $aws/#\n\npattern write $aws/rules/{RULE}/v1/%u/m\n")
+        acl.write_text(
+            "user observer\ntopic read $aws/#\ntopic readwrite linkpulse/#\n\n"
+            f"pattern write $aws/rules/{RULE}/v1/%u/m\n"
+            "pattern write linkpulse/v1/%u/gone\npattern read linkpulse/v1/%u/resend\n"
+        )
         (folder / "mosquitto.conf").write_text(
             f"listener {self.port} 127.0.0.1\n"
             "user root\n"
             f"cafile {server.ca}\ncertfile {server.certificate}\nkeyfile {server.key}\n"
             "require_certificate true\nuse_identity_as_username true\n"
-            f"acl_file {acl}\n"
+            f"acl_file {acl}\n{settings}"
         )
 
     def start(self) -> None:
@@ -193,7 +215,7 @@ class Observer:
         self._client.on_message = self._keep
         self._client.on_subscribe = lambda *_: subscribed.set()
         self._client.connect("localhost", broker.port)
-        self._client.subscribe("$aws/rules/#", qos=1)
+        self._client.subscribe([("$aws/rules/#", 1), ("linkpulse/v1/+/gone", 1)])
         self._client.loop_start()
         assert subscribed.wait(10), "the observer could not subscribe"
 
@@ -201,6 +223,10 @@ class Observer:
         with self._arrived:
             self.received.append((message.topic, message.payload))
             self._arrived.notify_all()
+
+    def send(self, topic: str, payload: bytes) -> None:
+        """Publish as the cloud does."""
+        self._client.publish(topic, payload, qos=1).wait_for_publish(15)
 
     def wait_for(self, count: int) -> list[tuple[str, bytes]]:
         """The messages so far, once there are ``count`` of them."""
@@ -302,7 +328,7 @@ def config_file(authority: Authority, tmp_path: Path) -> Callable[..., Path]:
         port: int, link: str = "north", extra: str = "", name: str = "agent.toml", **changes: str
     ) -> Path:
         identity = authority.issue("gw-1")
-        settings = {"publisher": "paho", "spool": str(tmp_path / "spool.db"), "flush_s": "0.5"} | changes
+        settings = {"publisher": "paho", "spool": str(tmp_path / "spool"), "flush_s": "0.5"} | changes
         path = tmp_path / name
         path.write_text(
             f'[gateway]\nname = "gw-1"\n'
@@ -311,9 +337,26 @@ def config_file(authority: Authority, tmp_path: Path) -> Callable[..., Path]:
             f'key = "{identity.key}"\n'
             f'[spool]\npath = "{settings["spool"]}"\ncommit_s = 0.1\n'
             f"[uplink]\nflush_s = {settings['flush_s']}\nbackoff_max_s = 1\n"
+            "[clock]\nwait_s = 0\n"  # nobody may discipline the clock of a machine that tests
             "[probe.simulated]\nperiod_s = 0.2\ntimeout_s = 0.1\n"
             f'[[link]]\nid = "{link}"\nprobes = ["simulated"]\n{extra}'
         )
         return path
 
     return make
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """A maker of agents, which end with the test."""
+    started: list[Running] = []
+
+    def make(config: Path, record: Path | None = None, **environment: str) -> Running:
+        running = Running(config, record, environment)
+        started.append(running)
+        return running
+
+    yield make
+    for running in started:
+        running.process.kill()
+        running.process.wait()

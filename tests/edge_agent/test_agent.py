@@ -2,97 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
-import resource
 import signal
 import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge_agent import notify
-from edge_agent.contract import Reading, decode, describe_reading
-from edge_agent.intake import Intake, Recorder
+from edge_agent.contract import decode
 from edge_agent.pulse import Pulse
-from edge_agent.spool import Spool
 from tests.edge_agent.conftest import free_port
-
-Echo = Callable[..., Reading]
-Start = Callable[..., "Running"]
-
-
-class Running:
-    """An agent in a process of its own."""
-
-    def __init__(self, config: Path, record: Path | None, environment: dict[str, str]) -> None:
-        arguments = ["--record", str(record)] if record else []
-        self._log = config.with_name(f"{config.name}.log")
-        with self._log.open("a") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "edge_agent", "run", "--config", str(config), *arguments],
-                env={**os.environ, **environment},
-                stdout=out,
-                stderr=out,
-            )
-
-    def send(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Its exit status after the signal."""
-        self.send(number)
-        return self.process.wait(30)
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    started: list[Running] = []
-
-    def make(config: Path, record: Path | None = None, **environment: str) -> Running:
-        running = Running(config, record, environment)
-        started.append(running)
-        return running
-
-    yield make
-    for running in started:
-        running.process.kill()
-        running.process.wait()
-
-
-def recorded(path: Path) -> list[dict[str, Any]]:
-    """The lines of a record; the last may be cut short by a kill."""
-    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-
-
-def delivered(payloads: list[tuple[str, bytes]]) -> list[dict[str, Any]]:
-    """Every reading of the batches, each batch counted once however often it was sent."""
-    batches = [decode(payload) for payload in dict.fromkeys(payload for _, payload in payloads)]
-    return [
-        {"gateway": batch.gateway, **describe_reading(reading)}
-        for batch in sorted(batches, key=lambda batch: (batch.epoch, batch.first_sequence))
-        for reading in batch.readings
-    ]
-
-
-def held(config: Path) -> int:
-    spool = Spool(config.with_name("spool.db"), "gw-1", [], 1 << 26, 40)
-    try:
-        return spool.stats().held
-    finally:
-        spool.close()
+from tests.edge_agent.running import Start, delivered, held, recorded, timeless
 
 
 @pytest.mark.parametrize("publisher", ["paho", "awsiotsdk"])
@@ -106,7 +31,7 @@ def test_what_was_measured_is_delivered_and_a_stop_leaves_nothing_behind(
     truth = recorded(tmp_path / "truth.jsonl")
     assert held(config) == 0
     observer.wait_for(2)
-    assert delivered(observer.received) == truth
+    assert timeless(delivered(observer.received)) == timeless(truth)
     assert len(truth) > 2
     assert truth[0]["flags"] and truth[0]["link"] == "north"
 
@@ -142,7 +67,7 @@ def test_what_a_stop_could_not_deliver_the_next_start_does(
     agent = start(config, truth)
     observer.wait_for(2)
     assert agent.end() == 0
-    assert delivered(observer.received) == recorded(truth)
+    assert timeless(delivered(observer.received)) == timeless(recorded(truth))
 
 
 def test_a_kill_loses_nothing_that_was_accepted_and_doubles_nothing(
@@ -160,9 +85,9 @@ def test_a_kill_loses_nothing_that_was_accepted_and_doubles_nothing(
     eventually(lambda: len(recorded(truth)) >= 30)
     assert agent.end() == 0
     assert held(config) == 0
-    arrived = Counter(map(repr, delivered(observer.received)))
-    assert max(arrived.values()) == 1
-    assert set(arrived) >= set(map(repr, recorded(truth)))
+    arrived = delivered(observer.received)
+    assert max(Counter(map(repr, arrived)).values()) == 1
+    assert set(map(repr, timeless(arrived))) >= set(map(repr, timeless(recorded(truth))))
 
 
 def test_sigusr1_delivers_at_once(
@@ -191,7 +116,7 @@ def test_sighup_takes_a_valid_configuration_and_keeps_the_spool(
     agent.send(signal.SIGHUP)
     eventually(lambda: any(line["link"] == "south" for line in recorded(truth)))
     assert agent.end() == 0
-    assert delivered(observer.received) == recorded(truth)
+    assert timeless(delivered(observer.received)) == timeless(recorded(truth))
     assert len({decode(payload).epoch for _, payload in observer.received}) == 1
     definitions = [link.id for _, payload in observer.received for link in decode(payload).links]
     assert definitions == ["north", "south"]
@@ -218,7 +143,7 @@ def test_sighup_with_a_configuration_that_cannot_start_goes_back_to_the_old_one(
     agent = start(config_file(broker.port))
     observer.wait_for(1)
     (tmp_path / "file").touch()
-    config_file(broker.port, spool=str(tmp_path / "file" / "spool.db"))
+    config_file(broker.port, spool=str(tmp_path / "file" / "spool"))
     agent.send(signal.SIGHUP)
     eventually(lambda: "back to the old one" in agent.log)
     observer.wait_for(len(observer.received) + 1)
@@ -311,7 +236,7 @@ def test_a_second_agent_on_the_same_spool_ends_with_one_line(
     observer.wait_for(1)
     second = start(config_file(broker.port, name="second.toml"))
     assert second.process.wait(30) == 75
-    assert second.log == f"{tmp_path}/spool.db is in use by another edge-agent; stop that one first\n"
+    assert second.last_words == [f"{tmp_path}/spool is in use by another edge-agent; stop that one first"]
     assert first.end() == 0
 
 
@@ -331,10 +256,9 @@ def test_a_spool_that_cannot_be_made_ends_it_with_one_line(
     start: Start, config_file: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    agent = start(config_file(8883, spool=f"{tmp_path}/file/spool.db"))
+    agent = start(config_file(8883, spool=f"{tmp_path}/file/spool"))
     assert agent.process.wait(30) == 78
-    assert agent.log.startswith(f"[spool] path {tmp_path}/file/spool.db: ")
-    assert agent.log.count("\n") == 1
+    assert agent.last_words == [f"[spool] path {tmp_path}/file/spool: Not a directory"]
 
 
 def test_a_record_that_cannot_be_written_ends_it_with_one_line(
@@ -342,139 +266,17 @@ def test_a_record_that_cannot_be_written_ends_it_with_one_line(
 ) -> None:
     agent = start(config_file(8883), tmp_path / "nowhere" / "truth.jsonl")
     assert agent.process.wait(30) == 1
-    assert agent.log == f"{tmp_path}/nowhere/truth.jsonl: No such file or directory\n"
+    assert agent.last_words == [f"{tmp_path}/nowhere/truth.jsonl: No such file or directory"]
 
 
 def test_the_resident_agent_imports_nothing_it_does_not_need() -> None:
     code = (
-        "import sys, edge_agent.agent, edge_agent.mqtt_paho, edge_agent.config_load\n"
+        "import sys, edge_agent.life, edge_agent.mqtt_paho, edge_agent.config_load\n"
         "unwanted = {'boto3', 'botocore', 'scapy', 'rich', 'awscrt', 'awsiot', 'cryptography'}\n"
         "print(*sorted(unwanted & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
-
-
-# --- the intake -----------------------------------------------------------------------------------
-
-
-@contextmanager
-def full_disk() -> Iterator[None]:
-    """The kernel lets no file of this process grow beyond what it is."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, ignored)
-
-
-@pytest.fixture
-def executor() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1, "spool") as executor:
-        yield executor
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    spool = Spool(tmp_path / "spool.db", "gw-1", [], 1 << 20, 40)
-    yield spool
-    spool.close()
-
-
-def kept(spool: Spool) -> list[Reading]:
-    spool.seal(0)
-    return [reading for each in spool.pending(1000) for reading in decode(each.payload).readings]
-
-
-def test_a_full_disk_holds_readings_in_memory_and_is_told_once(
-    spool: Spool, executor: ThreadPoolExecutor, echo: Echo, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def work() -> None:
-        intake = Intake(spool, 10, executor)
-        intake.add(echo(0))
-        with full_disk():
-            assert not await intake.commit()
-            intake.add(echo(1))
-            assert not await intake.commit()
-        intake.add(echo(2))
-        assert await intake.commit()
-
-    asyncio.run(work())
-    assert kept(spool) == [echo(0), echo(1), echo(2)]
-    told = [record.message for record in caplog.records if record.name == "edge_agent.intake"]
-    assert len(told) == 2
-    assert "takes no readings" in told[0] and "takes readings again; 0 were lost" in told[1]
-
-
-def test_memory_is_bounded_while_the_disk_is_full_and_what_is_lost_is_counted(
-    spool: Spool, executor: ThreadPoolExecutor, echo: Echo, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def work() -> None:
-        intake = Intake(spool, 10, executor, max_waiting=5)
-        for number in range(8):
-            intake.add(echo(number))
-            with full_disk():
-                assert not await intake.commit()
-        assert intake.lost == 3
-        assert await intake.commit()
-
-    asyncio.run(work())
-    assert kept(spool) == [echo(number) for number in range(3, 8)]
-    assert "3 were lost" in caplog.text
-
-
-def test_a_commit_that_is_cancelled_is_carried_out_once(
-    spool: Spool, executor: ThreadPoolExecutor, echo: Echo, tmp_path: Path
-) -> None:
-    recorder = Recorder(tmp_path / "truth.jsonl", "gw-1")
-
-    async def work() -> None:
-        intake = Intake(spool, 10, executor, recorder=recorder)
-        for number in range(100):
-            intake.add(echo(number))
-            commit = asyncio.create_task(intake.commit())
-            await asyncio.sleep(0)
-            commit.cancel()
-        assert await intake.commit()
-
-    asyncio.run(work())
-    recorder.close()
-    assert kept(spool) == [echo(number) for number in range(100)]
-    assert [line["at_ms"] for line in recorded(tmp_path / "truth.jsonl")] == [
-        echo(number).at_ms for number in range(100)
-    ]
-
-
-def test_an_impossible_reading_costs_only_itself(
-    spool: Spool, executor: ThreadPoolExecutor, echo: Echo
-) -> None:
-    async def work() -> None:
-        intake = Intake(spool, 10, executor)
-        for number in range(5):
-            intake.add(echo(number, link="no such name" if number == 2 else "north"))
-        assert await intake.commit()
-
-    asyncio.run(work())
-    assert kept(spool) == [echo(number) for number in (0, 1, 3, 4)]
-
-
-def test_a_record_that_fails_ends_but_the_readings_are_kept(
-    spool: Spool, executor: ThreadPoolExecutor, echo: Echo, caplog: pytest.LogCaptureFixture
-) -> None:
-    recorder = Recorder(Path("/dev/full"), "gw-1")
-
-    async def work() -> None:
-        intake = Intake(spool, 10, executor, recorder=recorder)
-        for number in range(3):
-            intake.add(echo(number))
-            assert await intake.commit()
-
-    asyncio.run(work())
-    assert kept(spool) == [echo(number) for number in range(3)]
-    assert caplog.text.count("the record ends here") == 1
 
 
 # --- what it measures of itself, and answers ------------------------------------------------------

@@ -381,3 +381,48 @@ def test_columns_align_whatever_they_hold() -> None:
 
     lines = table([("a", "long cell", "x"), ("longer", "b", "y")], ("ONE", "TWO", "THREE"), Plain())  # type: ignore[arg-type]
     assert lines == ["ONE     TWO        THREE", "a       long cell  x", "longer  b          y"]
+
+
+# --- status ---------------------------------------------------------------------------------------
+
+
+def test_status_of_an_agent_that_was_never_started_says_how_to_start_it(run: Run, checked: Path) -> None:
+    done = run("status", "--config", str(checked))
+    assert (done.returncode, done.stdout) == (69, "")
+    assert f"there is no status in {checked.parent}/spool.status.json" in done.stderr
+    assert "systemctl start edge-agent" in done.stderr
+
+
+def test_status_of_a_running_and_of_a_stopped_agent(
+    run: Run, checked: Path, start: Any, eventually: Any
+) -> None:
+    agent = start(checked)
+    eventually((checked.parent / "spool.status.json").exists)
+    done = run("status", "--config", str(checked))
+    assert done.returncode == 1  # nobody listens at the broker's port
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("gw-1: running for ")
+    assert any(line.startswith("spool     ") for line in lines)
+    assert any(line.startswith("north") for line in lines)
+    assert lines[-2].startswith("- ")
+    assert agent.end() == 0
+    done = run("status", "--config", str(checked), "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["running"], told["healthy"], told["is_stopped"]) == (69, False, False, True)
+
+
+def test_a_broken_configuration_keeps_nobody_from_the_status(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text("nonsense")
+    done = run("status", "--config", str(path))
+    assert done.returncode == 69
+    assert "/run/edge-agent/status.json" in done.stderr
+
+
+def test_spool_says_what_waits(run: Run, checked: Path, start: Any, eventually: Any) -> None:
+    agent = start(checked)
+    eventually((checked.parent / "spool.status.json").exists)
+    assert agent.end() == 0
+    done = run("spool", "status", "--config", str(checked), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["held"] > 0

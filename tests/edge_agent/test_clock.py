@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.clock import ManualClock, SystemClock, Timex, error_ns, is_synced
+from edge_agent.clock import (
+    Clock,
+    Look,
+    ManualClock,
+    SystemClock,
+    Timex,
+    discipline,
+    error_ns,
+    is_synced,
+    moved_s,
+    read_together,
+)
 
 
 def kernel(status: int, result: int = 0) -> bool:
@@ -83,3 +94,88 @@ def test_a_step_moves_the_wall_clock_alone() -> None:
     clock = ManualClock(1000)
     clock.step(-0.5)
     assert (clock.wall_ms(), clock.monotonic()) == (500, 0)
+
+
+# --- looks, steps and leaps -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clock", [ManualClock(since_boot_s=60), SystemClock()])
+def test_a_look_agrees_with_every_single_answer_of_its_clock(clock: Clock) -> None:
+    look = clock.look()
+    assert abs(clock.wall_ms() - look.wall_ms) < 60_000
+    assert 0 < clock.monotonic() - look.since_boot_s + 1 < 60
+    assert look.synced is clock.synced() is (clock.error_ns() is not None)
+    assert look.ahead_s == pytest.approx(look.wall_ms / 1000 - look.since_boot_s, abs=0.01)
+    assert moved_s(look, clock.look()) == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "expected"),
+    [
+        (0, 0x0001, (True, False)),
+        (1, 0x0011, (True, True)),
+        (2, 0x0021, (True, True)),
+        (3, 0x0011, (True, True)),
+        (4, 0x0001, (True, True)),
+        (5, 0x0051, (False, True)),
+        (5, 0x0041, (False, False)),
+        (-1, 0x0010, (False, False)),
+    ],
+)
+def test_a_leap_second_is_what_the_kernel_announces_runs_or_has_just_had(
+    state: int, status: int, expected: tuple[bool, bool]
+) -> None:
+    def adjtimex(timex: Timex) -> int:
+        timex.status = status
+        return state
+
+    assert discipline(adjtimex) == expected
+
+
+def looked(since_boot_s: float, ahead_s: float, leaping: bool = False) -> Look:
+    return Look(round((since_boot_s + ahead_s) * 1000), since_boot_s, ahead_s, True, leaping)
+
+
+@pytest.mark.parametrize(
+    ("later_s", "moved", "leaping", "expected"),
+    [
+        (5, 0.09, False, 0),
+        (5, 0.15, False, 0.15),
+        (5, -3600, False, -3600),
+        (3600, 1.7, False, 0),  # slewed at 500 ppm for an hour
+        (3600, 2.5, False, 2.5),
+        (5, -1, True, 0),
+        (5, 1, True, 0),
+        (5, -1, False, -1),
+        (5, -2, True, -2),
+    ],
+)
+def test_a_step_is_more_than_slewing_and_no_leap_second(
+    later_s: float, moved: float, leaping: bool, expected: float
+) -> None:
+    found = moved_s(looked(10, 1e9), looked(10 + later_s, 1e9 + moved, leaping))
+    assert found == pytest.approx(expected)
+
+
+def test_two_clocks_are_read_again_when_the_process_was_put_off_in_between() -> None:
+    since_boot = iter([0, 900_000_000, 1_000_000_000, 1_000_000_400])
+    wall = iter([900_000_000, 1_000_000_200])
+    assert read_together(lambda: next(wall), lambda: next(since_boot)) == (1_000_000_200, 1_000_000_200)
+
+
+def test_a_process_that_is_always_put_off_takes_the_best_it_got() -> None:
+    since_boot = iter([0, 50_000_000, 100_000_000, 120_000_000, 200_000_000, 290_000_000])
+    wall = iter([1, 2, 3])
+    assert read_together(lambda: next(wall), lambda: next(since_boot)) == (2, 110_000_000)
+
+
+def test_a_new_boot_of_a_manual_clock_counts_anew() -> None:
+    clock = ManualClock(since_boot_s=100)
+    clock.reboot(5_000, "second")
+    clock.advance(2)
+    assert (clock.wall_ms(), clock.monotonic(), clock.boot_id(), clock.synced()) == (
+        7_000,
+        2,
+        "second",
+        False,
+    )

@@ -13,20 +13,13 @@ from typing import Any
 import pytest
 from awscrt.exceptions import AwsCrtError
 
-from edge_agent.mqtt_aws import AwsPublisher, describe
+from edge_agent.mqtt_aws import describe
 from edge_agent.mqtt_memory import MemoryPublisher
-from edge_agent.mqtt_paho import PahoPublisher
-from edge_agent.uplink import Publisher, PublishError, PublishRefused
-
-TOPIC = "$aws/rules/demo_ingest/v1/gw-1/m"
-FOREIGN = "$aws/rules/demo_ingest/v1/gw-2/m"
-WITHIN_S = 30
-"""A hang is a failure, not a test that never ends."""
+from edge_agent.publisher import Publisher, PublishError, PublishRefused
+from tests.edge_agent.mqtt_rig import FOREIGN, MQTT, TOPIC, WITHIN_S, failure, mqtt, run
 
 TLS_S = 3
 """The SDK says why it does not trust a broker only after 10 to 30 s; that it does not connect is enough."""
-
-MQTT = {"paho": PahoPublisher, "awsiotsdk": AwsPublisher}
 
 
 @dataclass
@@ -54,50 +47,9 @@ def rig(request: pytest.FixtureRequest) -> Rig:
     return Rig(mqtt(request.param, broker), broker.kill, broker.start, observer.wait_for)
 
 
-def mqtt(kind: str, broker: Any, identity: Any = None, **changes: Any) -> Publisher:
-    """A publisher of gw-1 with its own certificate, unless changed."""
-    identity = identity or broker.authority.issue("gw-1")
-    arguments = {
-        "endpoint": "localhost",
-        "port": broker.port,
-        "client_id": "gw-1",
-        "ca": identity.ca,
-        "certificate": identity.certificate,
-        "key": identity.key,
-        "keepalive_s": 60,
-        "timeout_s": 10.0,
-    }
-    made: Publisher = MQTT[kind](**(arguments | changes))
-    return made
-
-
 @pytest.fixture(params=list(MQTT))
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def run(publisher: Publisher, work: Callable[[Publisher], Any]) -> Any:
-    """Run the work on a publisher and close it, within a bound."""
-
-    async def whole() -> Any:
-        async with asyncio.timeout(WITHIN_S):
-            try:
-                return await work(publisher)
-            finally:
-                await publisher.close()
-
-    return asyncio.run(whole())
-
-
-def failure(publisher: Publisher) -> str:
-    """What connecting fails with."""
-
-    async def work(publisher: Publisher) -> str:
-        with pytest.raises(PublishError) as caught:
-            await publisher.connect()
-        return str(caught.value)
-
-    return str(run(publisher, work))
 
 
 def native_threads() -> int:

@@ -20,6 +20,7 @@ from edge_agent.grid import next_due, phases
 from edge_agent.probes import Measurement, ProbeError
 from edge_agent.probes.binding import ProbedLink
 from edge_agent.schedule import MEASUREMENTS_MAX, Scheduler, Series
+from edge_agent.taken import Taken
 
 VALUES = (3, 3, 0, 0, 1000, 1000, 1000, 1000)
 MEASURED = Measurement("connect", VALUES)
@@ -95,18 +96,23 @@ def series(name: str, probe: Scripted, period_s: float = 10, timeout_s: float = 
 
 def readings(time: VirtualTime, seconds: float, *every: Series, seed: int = 1) -> list[Reading]:
     """What a scheduler gives in so many virtual seconds."""
-    taken: list[Reading] = []
+    taken: list[Taken] = []
     scheduler = Scheduler(every, time.clock, random.Random(seed), taken.append, time.sleep)
     asyncio.run(time.run(scheduler, seconds))
+    return [each.reading for each in taken]
+
+
+def taken_once(*every: Series, clock: ManualClock | None = None) -> list[Taken]:
+    """One round of each, as it was taken."""
+    taken: list[Taken] = []
+    scheduler = Scheduler(every, clock or ManualClock(START_MS), random.Random(1), taken.append)
+    asyncio.run(scheduler.run_once())
     return taken
 
 
 def once(*every: Series, clock: ManualClock | None = None) -> list[Reading]:
-    """One round of each."""
-    taken: list[Reading] = []
-    scheduler = Scheduler(every, clock or ManualClock(START_MS), random.Random(1), taken.append)
-    asyncio.run(scheduler.run_once())
-    return taken
+    """The readings of one round of each."""
+    return [each.reading for each in taken_once(*every, clock=clock)]
 
 
 # --- when -----------------------------------------------------------------------------------------
@@ -214,10 +220,11 @@ def test_a_sleeper_that_wakes_a_whole_period_late_waits_for_its_next_turn() -> N
             time.clock.advance(995)
             woken.append(time.clock.monotonic())
 
-    taken: list[Reading] = []
+    taken: list[Taken] = []
     scheduler = Scheduler([series("a", Scripted())], time.clock, random.Random(1), taken.append, late_sleep)
     asyncio.run(time.run(scheduler, 1_100))
-    offsets = {(reading.at_ms - taken[0].at_ms) % 10_000 for reading in taken}
+    times = [each.reading.at_ms for each in taken]
+    offsets = {(at_ms - times[0]) % 10_000 for at_ms in times}
     assert offsets <= {0, 1, 9_999}
 
 
@@ -376,6 +383,42 @@ def test_a_clock_that_is_set_during_a_round_is_flagged_and_slewing_is_not(
     assert reading.at_ms == START_MS
 
 
+@pytest.mark.parametrize("leap_s", [-1, 1])
+def test_a_leap_second_in_a_round_is_no_step(leap_s: int) -> None:
+    clock = ManualClock(START_MS)
+
+    async def act() -> Measurement:
+        clock.advance(4)
+        clock.step(leap_s)
+        clock.is_leaping = True
+        return MEASURED
+
+    (reading,) = once(series("a", Scripted(act)), clock=clock)
+    assert Flag.CLOCK_STEPPED not in reading.flags
+
+
+def test_what_an_unsynchronised_clock_stamps_carries_its_boot_and_the_time_since() -> None:
+    clock = ManualClock(START_MS, synced=False, boot_id="second", since_boot_s=12.5)
+
+    async def act() -> Measurement:
+        clock.advance(4)
+        clock.is_synced = True  # too late for this round: it was stamped at its start
+        return MEASURED
+
+    (taken,) = taken_once(series("a", Scripted(act)), clock=clock)
+    assert taken == Taken(Reading("a", "connect", START_MS, VALUES), "second", 12_500)
+
+
+def test_what_a_synchronised_clock_stamps_carries_no_boot() -> None:
+    (taken,) = taken_once(series("a", Scripted()), clock=ManualClock(START_MS, since_boot_s=12.5))
+    assert (taken.boot, taken.since_boot_ms) == ("", 0)
+
+
+def test_a_clock_before_1970_loses_no_reading() -> None:
+    (taken,) = taken_once(series("a", Scripted()), clock=ManualClock(-5_000, synced=False))
+    assert taken.reading.at_ms == 0
+
+
 def test_a_change_of_state_is_logged_once_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
     denied = ProbeError(Outcome.DENIED, "set the sysctl")
     probe = failing(None, denied, denied, denied, None, None, RuntimeError("odd"), RuntimeError("odd"))
@@ -392,7 +435,7 @@ def test_a_sink_that_fails_ends_the_run_with_its_own_error() -> None:
     class SinkError(Exception):
         """The spool would not take a reading."""
 
-    def refuse(reading: Reading) -> None:
+    def refuse(taken: Taken) -> None:
         raise SinkError
 
     scheduler = Scheduler([series("a", Scripted(), 0.001)], ManualClock(), random.Random(1), refuse)
@@ -401,7 +444,7 @@ def test_a_sink_that_fails_ends_the_run_with_its_own_error() -> None:
 
 
 def test_a_cancelled_run_leaves_no_reading_of_the_round_it_cut() -> None:
-    taken: list[Reading] = []
+    taken: list[Taken] = []
 
     async def cut() -> None:
         begun = asyncio.Event()

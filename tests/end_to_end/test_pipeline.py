@@ -101,6 +101,8 @@ path = "{spool}"
 commit_s = 0.5
 [uplink]
 flush_s = 2
+[clock]
+wait_s = 0
 [probe.echo]
 period_s = 1
 timeout_s = 0.9

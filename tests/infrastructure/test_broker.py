@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -47,6 +48,8 @@ def test_a_gateway_may_publish_to_its_own_topic(running_broker: Broker, gateway:
         "$aws/rules/linkpulse_local_ingest/v1/gw-1/n",
         "$aws/rules/another/v1/gw-1/m",
         "v1/gw-1/m",
+        "linkpulse/v1/gw-2/gone",
+        "linkpulse/v1/gw-1/resend",
         "$SYS/broker/version",
     ],
 )
@@ -103,6 +106,41 @@ def test_a_gateway_cannot_listen_to_what_others_publish(
     assert spy.publish(OWN.format("spy"), b"x") in TAKEN
     assert heard == []
     for each in (spy, engine, client):
+        each.close()
+
+
+def test_a_gateway_hears_the_requests_to_itself_and_to_no_other(
+    running_broker: Broker, gateway: MakeGateway, rules_engine: Identity
+) -> None:
+    heard: list[str] = []
+    arrived = threading.Event()
+    cloud, client = connected(running_broker, rules_engine), connected(running_broker, gateway("gw-1"))
+
+    def hear(*given: Any) -> None:
+        heard.append(given[2].topic)
+        if given[2].payload == b"last":
+            arrived.set()
+
+    client.client.on_message = hear
+    _subscribe(client, "linkpulse/#")
+    for name, payload in (("gw-2", b"x"), ("gw-1", b"x"), ("gw-2", b"x"), ("gw-1", b"last")):
+        assert cloud.publish(f"linkpulse/v1/{name}/resend", payload) in TAKEN
+    assert arrived.wait(PATIENCE_S)
+    assert heard == ["linkpulse/v1/gw-1/resend"] * 2
+    for each in (cloud, client):
+        each.close()
+
+
+def test_the_cloud_hears_which_gateway_is_gone(
+    running_broker: Broker, gateway: MakeGateway, rules_engine: Identity
+) -> None:
+    arrived = threading.Event()
+    cloud, client = connected(running_broker, rules_engine), connected(running_broker, gateway("gw-1"))
+    cloud.client.on_message = lambda *given: arrived.set()
+    _subscribe(cloud, "linkpulse/v1/+/gone")
+    assert client.publish("linkpulse/v1/gw-1/gone", b"{}") in TAKEN
+    assert arrived.wait(PATIENCE_S)
+    for each in (cloud, client):
         each.close()
 
 

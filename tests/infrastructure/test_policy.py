@@ -25,24 +25,39 @@ def translated(*statements: dict[str, Any]) -> BrokerPolicy:
     return translate(document, "us-east-1", ACCOUNT)
 
 
-def test_the_template_s_policy_lets_a_gateway_write_its_own_topic_and_nothing_else(
+def test_the_template_s_policy_lets_a_gateway_use_its_own_topics_and_nothing_else(
     rights: BrokerPolicy,
 ) -> None:
     assert rights.grants == (
         Grant("iot:Connect", "%u"),
         Grant("iot:Publish", "$aws/rules/linkpulse_local_ingest/v1/%u/m"),
+        Grant("iot:Publish", "linkpulse/v1/%u/gone"),
+        Grant("iot:Subscribe", "linkpulse/v1/%u/resend"),
+        Grant("iot:Receive", "linkpulse/v1/%u/resend"),
     )
 
 
-def test_the_access_file_has_a_pattern_for_each_grant_and_the_rules_engine_s_right_to_read() -> None:
-    receive = {"Effect": "Allow", "Action": ["iot:Receive"], "Resource": [f"{PREFIX}topic/v1/{THING}/do"]}
-    assert translated(CONNECT, PUBLISH, receive).acl("rules.engine.1").splitlines() == [
+SUBSCRIBE = {"Effect": "Allow", "Action": "iot:Subscribe", "Resource": f"{PREFIX}topicfilter/v1/{THING}/do"}
+RECEIVE = {"Effect": "Allow", "Action": ["iot:Receive"], "Resource": [f"{PREFIX}topic/v1/{THING}/do"]}
+
+
+def test_the_access_file_has_a_pattern_for_each_grant_and_the_other_side_of_each_for_the_cloud() -> None:
+    gone = {**PUBLISH, "Resource": f"{PREFIX}topic/v1/{THING}/gone"}
+    assert translated(CONNECT, PUBLISH, gone, SUBSCRIBE, RECEIVE).acl("rules.engine.1").splitlines() == [
         "pattern write $aws/rules/linkpulse_local_ingest/v1/%u/m",
+        "pattern write v1/%u/gone",
         "pattern read v1/%u/do",
         "",
         "user rules.engine.1",
         "topic read $aws/rules/#",
+        "topic read v1/+/gone",
+        "topic write v1/+/do",
     ]
+
+
+@pytest.mark.parametrize("half", [SUBSCRIBE, RECEIVE])
+def test_a_topic_is_read_only_where_both_subscribing_and_receiving_are_allowed(half: dict[str, Any]) -> None:
+    assert "pattern read" not in translated(CONNECT, PUBLISH, half).acl("rules.engine.1")
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,12 @@ def strings(value: Any) -> Iterator[str]:
         yield value
 
 
-def test_the_gateway_policy_allows_one_client_id_and_one_topic_and_nothing_else(template: Template) -> None:
-    connect, publish = properties(template, "GatewayPolicy")["PolicyDocument"]["Statement"]
+def test_the_gateway_policy_allows_one_client_id_and_its_own_topics_and_nothing_else(
+    template: Template,
+) -> None:
+    connect, publish, subscribe, receive = properties(template, "GatewayPolicy")["PolicyDocument"][
+        "Statement"
+    ]
     assert connect == {
         "Effect": "Allow",
         "Action": "iot:Connect",
@@ -67,7 +71,20 @@ def test_the_gateway_policy_allows_one_client_id_and_one_topic_and_nothing_else(
     assert publish == {
         "Effect": "Allow",
         "Action": "iot:Publish",
-        "Resource": {"Fn::Sub": f"{IOT}topic/$aws/rules/linkpulse_${{Stage}}_ingest/v1/{THING}/m"},
+        "Resource": [
+            {"Fn::Sub": f"{IOT}topic/$aws/rules/linkpulse_${{Stage}}_ingest/v1/{THING}/m"},
+            {"Fn::Sub": f"{IOT}topic/linkpulse/v1/{THING}/gone"},
+        ],
+    }
+    assert subscribe == {
+        "Effect": "Allow",
+        "Action": "iot:Subscribe",
+        "Resource": {"Fn::Sub": f"{IOT}topicfilter/linkpulse/v1/{THING}/resend"},
+    }
+    assert receive == {
+        "Effect": "Allow",
+        "Action": "iot:Receive",
+        "Resource": {"Fn::Sub": f"{IOT}topic/linkpulse/v1/{THING}/resend"},
     }
 
 

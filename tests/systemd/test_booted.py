@@ -83,7 +83,9 @@ until_true grep -q '"kind": *"path"' $truth
 fact path "$(grep -m 1 '"kind": *"path"' $truth)"
 until_true grep -q '"kind": *"neighbour"' $truth
 fact neighbour "$(grep -m 1 '"kind": *"neighbour"' $truth)"
-fact owner "$(stat -c %U:%a /var/lib/edge-agent/spool.db)"
+fact owner "$(stat -c %U:%a /var/lib/edge-agent/spool)"
+until_true test -e /run/edge-agent/status.json
+fact status "$(runuser -u nobody -- edge-agent status | head -n 1)"
 fact key "$(stat -c %U:%a /etc/edge-agent/gateway.key)"
 
 systemctl reload edge-agent
@@ -104,7 +106,7 @@ journalctl -u edge-agent --no-pager --output=cat >&2
 /trial/systemd/install.sh --uninstall >&2
 fact uninstall $?
 fact unit "$(systemctl show edge-agent --property=LoadState --value)"
-fact kept "$(ls /etc/edge-agent/gateway.key /var/lib/edge-agent/spool.db 2>/dev/null | wc -l)"
+fact kept "$(ls -d /etc/edge-agent/gateway.key /var/lib/edge-agent/spool 2>/dev/null | wc -l)"
 /trial/systemd/install.sh --purge >&2
 fact purged "$(ls -d /etc/edge-agent /var/lib/edge-agent 2>/dev/null | wc -l)"
 fact users "$(getent passwd edge-agent | wc -l)"
@@ -194,7 +196,8 @@ def test_the_discovery_child_needs_no_more_than_the_sandbox_allows(facts: dict[s
 
 
 def test_state_and_key_belong_to_the_agent_alone(facts: dict[str, str]) -> None:
-    assert (facts["owner"], facts["key"]) == ("edge-agent:600", "edge-agent:600")
+    assert facts["status"].startswith("gw-1: running for "), facts["log"]
+    assert (facts["owner"], facts["key"]) == ("edge-agent:700", "edge-agent:600")
 
 
 def test_reload_restart_after_a_crash_and_stop_work(facts: dict[str, str]) -> None:

@@ -19,7 +19,9 @@ SCRIPT = SYSTEMD / "install.sh"
 
 CONFIG = Path("etc/edge-agent/agent.toml")
 KEY = Path("etc/edge-agent/gateway.key")
-SPOOL = Path("var/lib/edge-agent/spool.db")
+SPOOL = Path("var/lib/edge-agent/spool")
+FORMER_SPOOL = Path("var/lib/edge-agent/spool.db")
+"""Where the readings lay before the spool was a folder."""
 PYTHON = Path("opt/edge-agent/venv/bin/python")
 UNIT = Path("etc/systemd/system/edge-agent.service")
 
@@ -106,8 +108,11 @@ def test_an_enrolled_gateways_files_get_their_modes(root: Path, enrolled: Path, 
 def test_a_second_run_keeps_the_config_the_key_and_the_spool(root: Path, enrolled: Path, wheel: Path) -> None:
     for name in ("agent.toml", "ca.pem", "gateway.pem", "gateway.key"):
         shutil.copy(enrolled / name, root / CONFIG.parent)
-    (root / SPOOL).write_bytes(b"readings")
-    before = {name: (root / name).read_bytes() for name in (CONFIG, KEY, SPOOL)}
+    journal = SPOOL / "journal-00000001.log"
+    (root / SPOOL).mkdir()
+    for name in (journal, FORMER_SPOOL):
+        (root / name).write_bytes(b"readings")
+    before = {name: (root / name).read_bytes() for name in (CONFIG, KEY, journal, FORMER_SPOOL)}
     done = install("--root", root, "--from", wheel)
 
     assert done.returncode == 0, done.stderr
@@ -124,6 +129,25 @@ def test_a_bad_config_is_named_and_keeps_the_agent_from_starting(
     assert done.returncode == 78
     assert "max_mb: unknown key; did you mean max_mib?" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("install.sh: installed, not started")
+
+
+def test_the_variables_of_the_service_are_read_and_never_run(
+    root: Path, enrolled: Path, wheel: Path, tmp_path: Path
+) -> None:
+    """systemd takes NAME=VALUE from this file; a shell that sourced it as root would run what it holds."""
+    defaults = root / "etc/default/edge-agent"
+    defaults.parent.mkdir(parents=True)
+    trap = tmp_path / "trap"
+    defaults.write_text(
+        f"# a comment\n  EDGE_AGENT_LOG__LEVEL=\"debug\"\nEDGE_AGENT_SPOOL__MAX_MIB='many'\n"
+        f"EDGE_AGENT_LOG__X=$(touch {trap})\ntouch {trap}\nPATH=/nowhere\nLD_PRELOAD=/nowhere.so"
+    )
+    done = install("--root", root, "--from", wheel, "--config", enrolled / "agent.toml", "--certs", enrolled)
+
+    assert not trap.exists()
+    assert done.returncode == 78
+    assert "EDGE_AGENT_SPOOL__MAX_MIB: [spool] max_mib 'many' is not an integer" in done.stderr, done.stderr
+    assert "LD_PRELOAD" not in done.stderr
 
 
 def test_a_bad_config_does_not_take_the_place_of_a_good_one(
@@ -143,14 +167,15 @@ def test_a_bad_config_does_not_take_the_place_of_a_good_one(
 
 def test_uninstall_keeps_what_cannot_be_had_again_and_purge_does_not(root: Path) -> None:
     (root / KEY).write_text("key")
-    (root / SPOOL).write_text("readings")
+    (root / SPOOL).mkdir()
+    (root / SPOOL / "journal-00000001.log").write_text("readings")
     removed = install("--root", root, "--uninstall")
 
     assert removed.returncode == 0
     assert not (root / "opt/edge-agent").exists()
     assert not (root / UNIT).exists()
     assert (root / KEY).exists()
-    assert (root / SPOOL).exists()
+    assert (root / SPOOL / "journal-00000001.log").exists()
     assert "kept:" in removed.stdout
 
     assert install("--root", root, "--purge").returncode == 0

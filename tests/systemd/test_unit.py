@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent import farewell, status, status_command
+
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 UNIT = SYSTEMD / "edge-agent.service"
 MAX_EXPOSURE = 2.0
@@ -91,6 +93,17 @@ def test_a_child_that_is_killed_for_memory_does_not_end_the_agent() -> None:
     assert one("Service", "OOMPolicy") == "continue"
 
 
+def test_whoever_is_logged_in_may_read_the_status_also_after_a_stop() -> None:
+    assert one("Service", "RuntimeDirectory") == "edge-agent"
+    assert one("Service", "RuntimeDirectoryMode") == "0755"
+    assert one("Service", "RuntimeDirectoryPreserve") == "yes"
+    assert Path("/run") / one("Service", "RuntimeDirectory") / status.NAME == status_command.SERVICE
+
+
+def test_the_agent_ends_by_itself_before_systemd_loses_its_patience() -> None:
+    assert int(one("Service", "TimeoutStopSec")) > farewell.STOP_S
+
+
 def test_a_fault_restarts_for_ever_and_a_bad_config_never() -> None:
     assert one("Service", "Restart") == "on-failure"
     assert one("Service", "RestartPreventExitStatus").split() == ["78"]
@@ -130,8 +143,8 @@ def test_the_user_and_the_folders_are_made_as_declared(tmp_path: Path) -> None:
     key = tmp_path / "etc" / "edge-agent" / "gateway.key"
     key.parent.mkdir(parents=True)
     key.touch(0o644)
-    spool = tmp_path / "var" / "lib" / "edge-agent" / "spool.db"
-    spool.parent.mkdir(parents=True)
+    spool = tmp_path / "var" / "lib" / "edge-agent" / "spool" / "journal-00000001.log"
+    spool.parent.mkdir(parents=True, mode=0o700)
     spool.touch()
     root = f"--root={tmp_path}"
     for command in (
@@ -144,6 +157,8 @@ def test_the_user_and_the_folders_are_made_as_declared(tmp_path: Path) -> None:
     users = dict(line.split(":", 1) for line in (tmp_path / "etc/passwd").read_text().splitlines())
     _, uid, _, _, home, shell = users["edge-agent"].split(":")
     assert (home, shell) == ("/var/lib/edge-agent", "/usr/sbin/nologin")
-    assert key.stat().st_uid == spool.stat().st_uid == spool.parent.stat().st_uid == int(uid)
+    state = spool.parents[1]
+    owned = (key, spool, spool.parent, state)
+    assert {each.stat().st_uid for each in owned} == {int(uid)}
     assert key.stat().st_mode & 0o777 == 0o600
-    assert spool.parent.stat().st_mode & 0o777 == 0o700
+    assert state.stat().st_mode & 0o777 == 0o700

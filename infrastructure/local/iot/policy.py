@@ -59,12 +59,22 @@ class BrokerPolicy:
     grants: tuple[Grant, ...]
 
     def acl(self, bridge: str) -> str:
-        """The acl_file of mosquitto: the grants for everybody, and the rules engine's right to read."""
-        access = {"iot:Publish": "write", "iot:Receive": "read"}
-        lines = [
-            f"pattern {access[each.action]} {each.topic}" for each in self.grants if each.action in access
+        """The acl_file of mosquitto: the grants for everybody, and the other side of them for the cloud.
+
+        mosquitto does not refuse subscriptions, it delivers nothing on them: a topic may be read where the
+        policy allows both to subscribe to it and to receive from it.
+        """
+        writes = [each.topic for each in self.grants if each.action == "iot:Publish"]
+        reads = [
+            each.topic
+            for each in self.grants
+            if each.action == "iot:Receive" and Grant("iot:Subscribe", each.topic) in self.grants
         ]
-        return "\n".join([*lines, "", f"user {bridge}", "topic read $aws/rules/#", ""])
+        lines = [*(f"pattern write {each}" for each in writes), *(f"pattern read {each}" for each in reads)]
+        cloud = ["topic read $aws/rules/#"]
+        cloud += [f"topic read {_of_all(each)}" for each in writes if not each.startswith("$aws/rules/")]
+        cloud += [f"topic write {_of_all(each)}" for each in reads]
+        return "\n".join([*lines, "", f"user {bridge}", *cloud, ""])
 
     def publisher(self, topic: str) -> str | None:
         """The only thing that may publish to the topic, None when nobody may."""
@@ -139,6 +149,11 @@ def _check_condition(where: str, condition: dict[str, Any]) -> None:
                 raise PolicyError(
                     f"{where}: condition {operator} {key} is not understood by the local broker"
                 )
+
+
+def _of_all(topic: str) -> str:
+    """A topic filter for the same topic of every thing."""
+    return topic.replace(USERNAME, "+")
 
 
 def _listed(value: Any) -> list[Any]:

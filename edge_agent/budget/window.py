@@ -1,0 +1,85 @@
+"""What one window of a budget has cost so far (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_agent.budget.spend import Purpose
+
+
+def _none() -> list[int]:
+    return [0] * len(Purpose)
+
+
+@dataclass(slots=True)
+class Window:
+    """An hour, day or month of one interface; bytes."""
+
+    start_s: int = 0
+    spent: list[int] = field(default_factory=_none)
+    """By purpose."""
+    charged: int = 0
+    """What is not known and therefore counts as spent: of a crash, or of a damaged ledger."""
+    corrected: int = 0
+    """By how much the interface's own counters have shown the ledger to be too high."""
+    counted: int = 0
+    """What the interface counted, whoever caused it."""
+    former_start_s: int = -1
+    """Of the window before this one; -1 for none."""
+    former: int = 0
+    """What that one had cost."""
+
+    @property
+    def total(self) -> int:
+        """What it has cost."""
+        return max(sum(self.spent) + self.charged - self.corrected, 0)
+
+    def add(self, purpose: Purpose, size: int) -> None:
+        """Add bytes; negative ones never make a purpose cost less than nothing."""
+        self.spent[purpose] = max(self.spent[purpose] + size, 0)
+
+    def move(self, start_s: int, carry: int = 0) -> None:
+        """Be the window that begins at ``start_s``.
+
+        Forward it starts empty, but for ``carry`` bytes that may belong to it. Back it keeps what it has, and
+        what the window had cost that was left when the clock went forward: a clock set back opens nothing.
+        """
+        if start_s > self.start_s:
+            self.former_start_s, self.former = self.start_s, self.total
+            self.spent, self.charged, self.corrected, self.counted = _none(), carry, 0, 0
+        elif start_s < self.start_s:
+            if self.former_start_s >= start_s:
+                self.charged += self.former
+            self.former_start_s, self.former = -1, 0
+        self.start_s = start_s
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "start_s": self.start_s,
+            "spent": self.spent,
+            "charged": self.charged,
+            "corrected": self.corrected,
+            "counted": self.counted,
+            "former": [self.former_start_s, self.former],
+        }
+
+
+def window(given: Mapping[str, Any]) -> Window:
+    """The window that was described; raises ValueError, TypeError or KeyError."""
+    spent = [_whole(each) for each in given["spent"]]
+    if len(spent) != len(Purpose):
+        raise ValueError(f"{len(spent)} purposes, not {len(Purpose)}")
+    former_start_s, former = given["former"]
+    names = ("charged", "corrected", "counted")
+    numbers = {name: _whole(given[name]) for name in names}
+    start_s = _whole(given["start_s"])
+    return Window(start_s, spent, **numbers, former_start_s=int(former_start_s), former=_whole(former))
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r} is no count")
+    return value

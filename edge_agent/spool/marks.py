@@ -1,0 +1,88 @@
+"""Marks: what became of sealed batches (sent, acknowledged, asked for again), appended to one small file.
+
+Only ``sending`` must be durable at once. The rest may be lost in a power cut: a batch is sent again then,
+the same bytes under the same key.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from edge_agent.spool.disk import Disk
+from edge_agent.spool.frame import encode_frame
+from edge_agent.spool.layout import MARKS, name_of
+from edge_agent.spool.records import SPAN, Record
+
+Fact = tuple[Record, int, int]
+"""What happened to the numbers from one to before another."""
+
+
+def encode_facts(record: Record, spans: Iterable[tuple[int, int]]) -> bytes:
+    """One frame for any number of spans; nothing for none."""
+    body = b"".join(SPAN.pack(*span) for span in spans)
+    return encode_frame(record, body) if body else b""
+
+
+def decode_facts(record: int, body: memoryview) -> list[Fact]:
+    """The facts of a frame; raises struct.error or ValueError."""
+    if len(body) % SPAN.size:
+        raise struct.error("half a span")
+    return [(Record(record), start, end) for start, end in SPAN.iter_unpack(body)]
+
+
+@dataclass(slots=True)
+class Marks:
+    """The file; ``spoilt`` when it has to be written anew from what is known."""
+
+    disk: Disk
+    name: str = ""
+    size: int = 0
+    used: int = 0
+    spoilt: bool = True
+    old: list[str] = field(default_factory=list)
+    """Files that were superseded and are still there."""
+
+    def note(self, frames: bytes, durable: bool = False) -> bool:
+        """Append; whether the file took it, which it does not when it is full or spoilt."""
+        if self.spoilt or self.used + len(frames) > self.size:
+            return False
+        try:
+            self.disk.write(self.name, self.used, frames)
+            if durable:
+                self.disk.sync(self.name)
+        except OSError:
+            self.spoilt = True
+            raise
+        self.used += len(frames)
+        return True
+
+    def begin(self, number: int, size: int, snapshot: bytes) -> None:
+        """Begin another file with all that is known; the old one goes."""
+        name = name_of(MARKS, number)
+        size = max(size, 2 * len(snapshot))
+        self.disk.create(name, size)
+        try:
+            self.disk.write(name, 0, snapshot)
+            self.disk.sync(name)
+            self.disk.sync_folder()
+        except OSError:
+            self.disk.remove(name)
+            raise
+        old = [*self.old, self.name] if self.name else self.old
+        self.name, self.size, self.used, self.spoilt, self.old = name, size, len(snapshot), False, old
+        while self.old:
+            self.disk.remove(self.old[-1])
+            self.old.pop()
+
+
+def joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ascending spans with neighbours joined."""
+    made: list[tuple[int, int]] = []
+    for start, end in spans:
+        if made and made[-1][1] == start:
+            made[-1] = (made[-1][0], end)
+        else:
+            made.append((start, end))
+    return made

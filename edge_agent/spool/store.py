@@ -1,0 +1,254 @@
+"""The parts of an open spool and the changes that concern several of them at once."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from functools import partial
+
+from edge_agent.sealing import to_row
+from edge_agent.spool.disk import Disk
+from edge_agent.spool.frame import encode_frame
+from edge_agent.spool.journal import Framed, Journal, change_frame, reading_frames, size_of
+from edge_agent.spool.layout import RESERVE, Layout
+from edge_agent.spool.losses import Lost, gap_readings, join
+from edge_agent.spool.marks import Marks, encode_facts, joined
+from edge_agent.spool.records import Owner, Record
+from edge_agent.spool.segments import ACKED, ASKED, GONE, SENT, URGENT, Segment, Segments
+from edge_agent.spool.state import State
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SLACK = 2048
+"""Room that appends leave in a journal file, so that a change always has a place."""
+SMALLEST_SEGMENT = 16 << 10
+
+
+@dataclass(slots=True)
+class Store:
+    """Everything that is open; a method either does all of what it says or raises OSError."""
+
+    disk: Disk
+    layout: Layout
+    state: State
+    journal: Journal
+    segments: Segments
+    marks: Marks
+    now_ms: Callable[[], int]
+    make_room: Callable[[Store, int], None]
+    free_some: Callable[[Store], bool]
+    when_full: str = "drop-oldest"
+    max_payload: int = 0
+    """Bytes that a sealed batch may have."""
+    frontier: int = 0
+    """The first number that is not sealed."""
+    next_file: int = 1
+    asides: list[str] = field(default_factory=list)
+    reserve: int = 0
+    """Bytes of the file that is let go of when the disk is full."""
+    redefine: bool = False
+    """Whether link definitions went with what was dropped."""
+    torn: int = 0
+    """Bytes cut off at the start."""
+    damaged: int = 0
+    """Bytes found damaged at the start and since."""
+    urgent: dict[int, None] = field(default_factory=dict)
+    asked: dict[int, None] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Room that all files take."""
+        aside = sum(self.disk.size(name) for name in self.asides)
+        return self.journal.size + self.segments.size + self.marks.size + self.reserve + aside
+
+    @property
+    def unsealed(self) -> int:
+        """Readings that wait to be sealed."""
+        waiting = self.state.gone.missing(self.frontier, self.state.next_sequence)
+        return sum(end - start for start, end in waiting)
+
+    # --- readings ---------------------------------------------------------------------------------
+
+    def append(self, rows: Sequence[bytes], latest_ms: int) -> None:
+        """Put rows under the next numbers."""
+        frames = reading_frames(self.state.next_sequence, rows, latest_ms)
+        size = size_of(frames)
+        if not self.journal.has_room(size + SLACK):
+            self._new_journal(size + SLACK)
+            frames = reading_frames(self.state.next_sequence, rows, latest_ms)  # a gap may have come before
+        self.journal.append(frames)
+        self.state.next_sequence += len(rows)
+        self.state.latest_ms = max(self.state.latest_ms, latest_ms)
+        self.note(encode_facts(Record.ACCEPTED, [(0, self.state.next_sequence)]))
+
+    def lose(
+        self,
+        losses: Iterable[Lost],
+        acked: Iterable[tuple[int, int]] = (),
+        *,
+        removing: Sequence[str] = (),
+        adopting: str = "",
+    ) -> None:
+        """Count what is lost, let go of its numbers and have a gap reading tell of it, in one write."""
+        told, state = list(losses), copy(self.state)
+        state.gone, state.dropped, state.epochs = state.gone.copy(), state.dropped.copy(), list(state.epochs)
+        for lost in told:
+            if lost.start is None and not lost.is_counted:
+                state.unnumbered += lost.count
+            if not lost.is_counted:
+                state.dropped[lost.reason] += lost.count
+            if lost.start is not None:
+                state.gone.add(lost.start, lost.end)
+        for start, end in acked:
+            state.acked_gone += end - start
+            state.gone.add(start, end)
+        rows = [to_row(each) for each in gap_readings(join(told), state, self.now_ms())]
+        state.removing = (*(name for name in self.state.removing if name not in removing), *removing)
+        state.adopting = adopting
+        self.change(state, rows)
+
+    def change(self, state: State, rows: Sequence[bytes] = ()) -> None:
+        """Make a new state durable, and the readings that come with it."""
+        first = state.next_sequence
+        state.next_sequence += len(rows)
+        state.version += 1
+        state.forget_epochs()
+        frame = change_frame(state, rows, first)
+        if self.journal.spoilt or not self.journal.files:
+            # Only the reserve is let go of for it: dropping anything would be another change.
+            self._begin_journal(lambda: [frame], self.layout.journal, freeing=False)
+        else:
+            self.journal.append([frame])
+        self.state = state
+        self.note(encode_frame(Record.STATE, state.encode()))
+
+    # --- files ------------------------------------------------------------------------------------
+
+    def number(self) -> int:
+        """The number of the next file."""
+        self.next_file += 1
+        return self.next_file - 1
+
+    def new_segment(self, first: int) -> None:
+        """Begin another file of batches, a smaller one where the disk has no room for a whole one."""
+        owner = Owner(self.state.epoch, first, self.state.gateway)
+        size = self.layout.batches
+        while True:
+            try:
+                self.make_room(self, size)
+                self.create(size, partial(self._begin_segment, size, owner))
+                return
+            except OSError as exc:
+                if exc.errno not in FULL or size // 4 < SMALLEST_SEGMENT:
+                    raise
+                size //= 4
+
+    def _begin_segment(self, size: int, owner: Owner) -> None:
+        self.segments.begin(self.number(), size, owner)
+
+    def _new_journal(self, least: int) -> None:
+        size = max(self.layout.journal, least + 2 * len(self.state.encode()))
+        self.make_room(self, size)
+        self._begin_journal(self._opening, size)
+
+    def _opening(self) -> list[Framed]:
+        self.state.version += 1
+        return [(None, encode_frame(Record.STATE, self.state.encode()))]
+
+    def _begin_journal(self, frames: Callable[[], list[Framed]], size: int, freeing: bool = True) -> None:
+        self.create(size, lambda: self.journal.begin(self.number(), size, frames()), freeing=freeing)
+        self.journal.release(self.frontier)
+
+    def create(self, size: int, begin: Callable[[], None], *, freeing: bool = True) -> None:
+        """Make a file, freeing what must be freed where the disk is full."""
+        while True:
+            try:
+                begin()
+                break
+            except OSError as exc:
+                if exc.errno not in FULL or not (
+                    self.release_reserve() or (freeing and self.free_some(self))
+                ):
+                    raise
+        self.restore_reserve()
+
+    def release_reserve(self) -> bool:
+        """Let go of the reserve; whether there was one."""
+        if not self.reserve:
+            return False
+        self.disk.remove(RESERVE)
+        self.reserve = 0
+        return True
+
+    def restore_reserve(self) -> None:
+        """Have a reserve again where there is room for it and as much again."""
+        size = self.layout.reserve
+        try:
+            if self.reserve or self.size + size > self.layout.max_bytes or self.disk.free() < 2 * size:
+                return
+            self.disk.create(RESERVE, size)
+            self.disk.sync(RESERVE)
+        except OSError:
+            return
+        self.reserve = size
+
+    # --- marks ------------------------------------------------------------------------------------
+
+    def note(self, frames: bytes, durable: bool = False) -> None:
+        """Append to the marks, which begin anew when they are full; only what must be durable may fail."""
+        if not frames:
+            return
+        try:
+            if not self.marks.note(frames, durable):
+                self.begin_marks(frames)
+        except OSError:
+            if durable:
+                raise
+
+    def begin_marks(self, frames: bytes = b"") -> None:
+        """Write all marks anew, durably."""
+        snapshot = self.snapshot() + frames
+        size = max(self.layout.marks, 2 * len(snapshot))
+        self.create(size, lambda: self.marks.begin(self.number(), size, snapshot), freeing=False)
+
+    def snapshot(self) -> bytes:
+        """All marks as they are now."""
+        spans: dict[int, list[tuple[int, int]]] = {SENT: [], ACKED: [], ASKED: []}
+        for segment in self.segments.files:
+            for first, count, marks in zip(segment.firsts, segment.counts, segment.marks, strict=True):
+                for mark, found in spans.items():
+                    if marks & mark and not marks & GONE:
+                        found.append((first, first + count))
+        return b"".join(
+            (
+                encode_frame(Record.STATE, self.state.encode()),
+                encode_facts(Record.ACCEPTED, [(0, self.state.next_sequence)]),
+                encode_facts(Record.SENDING, joined(spans[SENT])),
+                encode_facts(Record.ACKED, joined(spans[ACKED])),
+                encode_facts(Record.ASKED, joined(spans[ASKED])),
+            )
+        )
+
+    def settle(self, segment: Segment, place: int, mark: int) -> None:
+        """Mark a batch as acknowledged or gone."""
+        first = segment.firsts[place]
+        self.urgent.pop(first, None)
+        self.asked.pop(first, None)
+        self.segments.settle(segment, place, mark)
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Remove segments of which every number is gone."""
+        for segment in self.segments.files:
+            if segment.name in names:
+                for first in segment.firsts:
+                    self.urgent.pop(first, None)
+                    self.asked.pop(first, None)
+        self.segments.forget(set(names))
+        self.state.removing = tuple(name for name in self.state.removing if name not in names)
+
+    def note_sealed(self, segment: Segment, start: int) -> None:
+        """Remember which of the batches from this place on are urgent."""
+        for place in range(start, len(segment.firsts)):
+            if segment.marks[place] & URGENT and segment.waits[place]:
+                self.urgent[segment.firsts[place]] = None
