@@ -46,9 +46,9 @@ class MeteredConnect(ConnectSettings):
 
 @dataclass(frozen=True, slots=True)
 class MeteredHttp(HttpSettings):
-    """A page a day."""
+    """A page every two days."""
 
-    period_s: float = DAY_S
+    period_s: float = 2 * DAY_S
     timeout_s: float = 20
 
 
@@ -63,9 +63,9 @@ class MeteredDns(DnsSettings):
 
 @dataclass(frozen=True, slots=True)
 class MeteredStamp(StampSettings):
-    """10 packets every two hours: the echoes watch the link, this tells its directions apart."""
+    """10 packets every four hours: the echoes watch the link, this tells its directions apart."""
 
-    period_s: float = 2 * HOUR_S
+    period_s: float = 4 * HOUR_S
     timeout_s: float = 10
 
 

@@ -66,7 +66,7 @@ class Budget:
         self._ledgers: dict[str, Ledger] = {}
         self._calibrations: dict[str, Calibration] = {}
         self._keeping = Keeping(file, MARGIN_BYTES)
-        self._refused: set[tuple[str, Purpose]] = set()
+        self._refused: dict[tuple[str, Purpose], int] = {}
         self._damaged_s: float | None = None
         self._wanted = asyncio.Event()
         self._load()
@@ -88,7 +88,7 @@ class Budget:
             admitted = self._keep(meter, size) or purpose <= Purpose.CONTROL
             if not admitted:
                 ledger.add(purpose, -size, self._time.is_sure)
-        self._tell(meter, purpose, admitted)
+        self._tell(meter, purpose, size, admitted)
         return admitted
 
     def correct(self, purpose: Purpose, more: int, meter: str) -> None:
@@ -112,14 +112,14 @@ class Budget:
             self._wanted.set()  # written beside the event loop before it must be written on it
         return True
 
-    def _tell(self, meter: str, purpose: Purpose, admitted: bool) -> None:
+    def _tell(self, meter: str, purpose: Purpose, size: int, admitted: bool) -> None:
         """Log a change, not every refusal."""
         key = meter, purpose
-        if admitted and key in self._refused:
-            self._refused.discard(key)
+        if admitted and size >= self._refused.get(key, size + 1):  # what is smaller may always have passed
+            del self._refused[key]
             log.info("the data budget of %s admits %s again", meter, purpose.name.lower())
         elif not admitted and key not in self._refused:
-            self._refused.add(key)
+            self._refused[key] = size
             log.warning("the data budget of %s admits no %s now", meter, purpose.name.lower())
 
     def why(self, purpose: Purpose, size: int, meter: str) -> str:

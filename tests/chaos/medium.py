@@ -93,7 +93,7 @@ def _cut_of(stale: bytes, rng: random.Random) -> bytes:
 
 
 class Mood:
-    """What a power cut does to what was not synced: none survives, all, the first part, or any."""
+    """What a power cut does to what was not synced: none of it stays, all, a first part, or any."""
 
     def __init__(self, rng: random.Random, stale: bool = False) -> None:
         """``stale``: new sectors may show what lay there before, as on file systems that do not order data."""

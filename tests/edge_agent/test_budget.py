@@ -176,10 +176,13 @@ def test_interfaces_have_ledgers_of_their_own(gateway: Gateway) -> None:
 
 def test_a_refusal_is_logged_once_and_its_end_too(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
+    gateway.book(60_000)
     for _ in range(3):
-        assert not gateway.book(80_000)
-    gateway.book(1)
-    gateway.book(1)
+        assert not gateway.book(20_000)
+        assert gateway.book(10)  # what is smaller fits, and means nothing
+    gateway.clock.advance(HOUR_S)
+    for _ in range(3):
+        assert gateway.book(20_000)
     assert [record.message for record in caplog.records] == [
         "the data budget of wwan0 admits no probe now",
         "the data budget of wwan0 admits probe again",

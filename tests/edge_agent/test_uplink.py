@@ -19,7 +19,7 @@ from edge_agent.publisher import PublishError, PublishRefused
 from edge_agent.spool import MemoryDisk, Spool, SpoolError
 from edge_agent.taken import Settle, Taken, as_taken
 from edge_agent.uplink import Uplink
-from edge_agent.uplink_backoff import FIRST_BACKOFF_S, Backoff
+from edge_agent.uplink.backoff import FIRST_BACKOFF_S, Backoff
 from tests.edge_agent.uplink_rig import NOW_MS, QUICK, TOPIC, run_until, sequences, spool_in_memory, uplink
 
 Echo = Callable[..., Reading]

@@ -14,7 +14,7 @@ from edge_agent.contract import Reading
 from edge_agent.mqtt_memory import MemoryPublisher
 from edge_agent.publisher import CONNECTION_BYTES, Traffic, wire_bytes
 from edge_agent.spool import Spool
-from edge_agent.uplink_account import Account
+from edge_agent.uplink.account import Account
 from tests.edge_agent.uplink_rig import (
     NOW_MS,
     ON_REQUEST,

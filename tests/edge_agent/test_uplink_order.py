@@ -15,8 +15,8 @@ from edge_agent.contract import Reading, decode
 from edge_agent.mqtt_memory import MemoryPublisher
 from edge_agent.publisher import PublishError
 from edge_agent.spool import Sealed, Spool
-from edge_agent.uplink_lanes import choose, reserved
-from edge_agent.uplink_resends import MAX_ASKED, CommandError, Range, Resends, parse_command
+from edge_agent.uplink.lanes import choose, reserved
+from edge_agent.uplink.resends import MAX_ASKED, CommandError, Range, Resends, parse_command
 from tests.edge_agent.uplink_rig import (
     NOW_MS,
     ON_REQUEST,

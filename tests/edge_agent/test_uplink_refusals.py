@@ -13,8 +13,8 @@ from edge_agent.contract import Loss, Reading, decode
 from edge_agent.mqtt_memory import MemoryPublisher
 from edge_agent.publisher import PublishRefused
 from edge_agent.spool import Spool
-from edge_agent.uplink_refusals import REMEMBERED, TRIES, Refusals
-from edge_agent.uplink_window import MAX_SKIPPED
+from edge_agent.uplink.refusals import REMEMBERED, TRIES, Refusals
+from edge_agent.uplink.window import MAX_SKIPPED
 from tests.edge_agent.uplink_rig import NOW_MS, fill, run_until, spool_in_memory, uplink
 
 Echo = Callable[..., Reading]

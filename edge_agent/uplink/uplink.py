@@ -16,26 +16,15 @@ from contextlib import suppress
 from edge_agent.budget import Purpose, Spend, Unlimited
 from edge_agent.config import UplinkSettings
 from edge_agent.contract import ContractError
-from edge_agent.publisher import CLOSE_S, Publisher, PublishError, PublishRefused, Traffic
+from edge_agent.publisher import CLOSE_S, Publisher, PublishError, Traffic
 from edge_agent.pulse import Beat, no_beat
 from edge_agent.spool import Spool, SpoolError
 from edge_agent.taken import Settle, as_taken
-from edge_agent.uplink_account import Account
-from edge_agent.uplink_backoff import FIRST_BACKOFF_S, Backoff
-from edge_agent.uplink_resends import CommandError, Range, parse_command
-from edge_agent.uplink_state import UplinkCounts, UplinkState
-from edge_agent.uplink_window import Window
-
-__all__ = [
-    "FIRST_BACKOFF_S",
-    "PublishError",
-    "PublishRefused",
-    "Publisher",
-    "Traffic",
-    "Uplink",
-    "UplinkCounts",
-    "not_metered",
-]
+from edge_agent.uplink.account import Account
+from edge_agent.uplink.backoff import Backoff
+from edge_agent.uplink.resends import CommandError, Range, parse_command
+from edge_agent.uplink.state import UplinkCounts, UplinkState
+from edge_agent.uplink.window import Window
 
 LIVE_SEALS = 2
 """What was sealed this many times ago is backlog."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from edge_agent.budget import Purpose
 from edge_agent.publisher import PublishRefused
-from edge_agent.uplink_lanes import Chosen
+from edge_agent.uplink.lanes import Chosen
 
 
 @dataclass(slots=True)

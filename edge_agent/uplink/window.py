@@ -14,12 +14,12 @@ from edge_agent.config import UplinkSettings
 from edge_agent.publisher import CONNECTION_BYTES, Publisher, PublishError, PublishRefused, wire_bytes
 from edge_agent.pulse import Beat
 from edge_agent.spool import Sealed, Spool, SpoolError
-from edge_agent.uplink_account import Account
-from edge_agent.uplink_lanes import Chosen, choose
-from edge_agent.uplink_refusals import Refusals
-from edge_agent.uplink_resends import Resends
-from edge_agent.uplink_state import UplinkState
-from edge_agent.uplink_turn import Drained, Flight, Turn
+from edge_agent.uplink.account import Account
+from edge_agent.uplink.lanes import Chosen, choose
+from edge_agent.uplink.refusals import Refusals
+from edge_agent.uplink.resends import Resends
+from edge_agent.uplink.state import UplinkState
+from edge_agent.uplink.turn import Drained, Flight, Turn
 
 P = ParamSpec("P")
 T = TypeVar("T")
