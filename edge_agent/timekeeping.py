@@ -25,6 +25,8 @@ from edge_agent.clock_trust import DOUBT_S, Trust
 from edge_agent.contract import Flag, Reading
 from edge_agent.taken import Taken, take
 
+SAME_MS = 100
+"""A clock that nobody set since says the time of a reading again but for its slewing and rounding."""
 BOOTS_MAX = 64
 """Earlier boots whose floor is remembered."""
 
@@ -102,7 +104,7 @@ class Timekeeper:
                 return _stamped(taken.reading, self._of_earlier_boot(taken, look))
             if self._trust.waits(look):
                 return None
-            at_ms = self._of_this_boot(taken.since_boot_ms, look)
+            at_ms = self._of_this_boot(taken, look)
             flags = Flag.CLOCK_SYNCED | Flag.RESTAMPED if self._trust.believed else Flag.NONE
             return _stamped(taken.reading, at_ms, flags)
 
@@ -141,12 +143,14 @@ class Timekeeper:
         fits = self._newest_ms <= reading.at_ms <= now_ms
         return reading if fits else replace(reading, at_ms=now_ms)
 
-    def _of_this_boot(self, since_boot_ms: int, look: Look) -> int:
-        ahead_s = self._trust.ahead_s(look)
+    def _of_this_boot(self, taken: Taken, look: Look) -> int:
+        ahead_s, since_boot_ms = self._trust.ahead_s(look), taken.since_boot_ms
         if ahead_s is None:
             # Taken before the agent was started anew: then the floor holds from there on.
             self._begin_ms = min(self._begin_ms, since_boot_ms)
             said_ms = round(look.ahead_s * 1000) + since_boot_ms
+            if abs(said_ms - taken.reading.at_ms) <= SAME_MS:
+                said_ms = taken.reading.at_ms
             return min(max(said_ms, self._lowest_ms(since_boot_ms)), self._now_ms(look))
         return min(round(ahead_s * 1000) + since_boot_ms, self._now_ms(look))
 

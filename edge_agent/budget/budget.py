@@ -142,7 +142,7 @@ class Budget:
     def _ledger(self, meter: str) -> Ledger:
         found = self._ledgers.get(meter)
         if found is None:
-            found = self._ledgers[meter] = Ledger()
+            found = self._ledgers[meter] = Ledger(since_s=self._time.now_s())
             found.roll(self._time.now_s(), self._reset_day, self._time.is_sure)
             if self._is_month_of_damage():
                 self._charge_unknown(meter, found)

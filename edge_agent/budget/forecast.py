@@ -27,5 +27,6 @@ def bytes_per_s(ledger: Ledger, now_s: float) -> float | None:
     """The pace of the last days and of today; None when there is too little to tell it from."""
     today = ledger.windows[Span.DAY]
     spent = sum(cost for _, cost in ledger.days) + max(today.total - today.charged, 0)
-    took_s = now_s - min((at_s for at_s, _ in ledger.days), default=today.start_s)
+    begun_s = min((at_s for at_s, _ in ledger.days), default=today.start_s)
+    took_s = now_s - (max(begun_s, ledger.since_s) if ledger.since_s <= now_s else begun_s)
     return spent / took_s if LEAST_S <= took_s <= 8 * DAY_S else None

@@ -24,6 +24,8 @@ class Ledger:
     """Finished days that were not idle: their beginning, s since 1970, and what they cost, bytes."""
     floating: int = 0
     """Spent since the time was last known for sure: it may belong to any later window."""
+    since_s: float = 0.0
+    """When it began, s since 1970."""
 
     def roll(self, now_s: float, reset_day: int, is_sure: bool) -> None:
         """Be at that time; ``is_sure``: what was spent in the meantime is of the time up to now."""
@@ -69,11 +71,11 @@ class Ledger:
     def describe(self) -> dict[str, Any]:
         """As JSON values."""
         windows = {span.value: each.describe() for span, each in self.windows.items()}
-        return {"windows": windows, "days": self.days, "floating": self.floating}
+        return {"windows": windows, "days": self.days, "floating": self.floating, "since_s": self.since_s}
 
 
 def ledger(given: Mapping[str, Any]) -> Ledger:
     """The ledger that was described; raises ValueError, TypeError or KeyError."""
     windows = {span: window(given["windows"][span.value]) for span in Span}
     days = [(int(at_s), int(cost)) for at_s, cost in given["days"]]
-    return Ledger(windows, days[-DAYS_KEPT:], int(given["floating"]))
+    return Ledger(windows, days[-DAYS_KEPT:], int(given["floating"]), float(given["since_s"]))

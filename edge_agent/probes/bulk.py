@@ -22,6 +22,8 @@ RESOLVE_WITHIN, GREET_WITHIN = 0.2, 0.2
 SEND_UNTIL, REPORT_AT = 0.7, 0.95
 """Parts of it until which data is sent, and after which a round reports what it has."""
 SAMPLE_S = 0.05
+CLOCKS_DIFFER = 1.01
+"""By how much the reflector's clock may run faster than ours, as a factor."""
 _LARGEST_KBPS, _LARGEST_BYTES = (1 << 32) - 2, (1 << 32) - 2
 
 
@@ -84,7 +86,7 @@ class BulkProbe:
             pass
         place = f"TCP port {self._settings.port} of {link.target}"
         found = f"nothing listens on {place}" if code == errno.ECONNREFUSED else f"no offer from {place}"
-        ask = "does 'edge-agent reflect --bulk' run there and allow this machine?"
+        ask = "does 'edge-agent reflect --bulk' run there and allow this machine, or is it busy?"
         raise ProbeError(Outcome.UNREACHABLE, f"{found}: {ask}")
 
     async def _measure(self, transfer: Transfer, started: float, link: ProbedLink) -> Measurement:
@@ -96,14 +98,24 @@ class BulkProbe:
             while not task.done() and time.monotonic() < by and watch.spent_bytes <= settings.max_bytes:
                 await asyncio.wait({task}, timeout=SAMPLE_S)
                 watch.sample(transfer.opened)
-            return reading(watch, task.result() if task.done() else None)
+            return reading(watch, self._believable(task.result(), link, watch) if task.done() else None)
         except (OSError, EOFError, BulkError) as exc:
-            ask = "does it have the same key?" if settings.key_file else "does it want a key, or is it busy?"
+            ask = "does it have the same key" if settings.key_file else "does it want a key"
             after = f"broke the transfer off after {watch.handed_bytes} bytes"
-            raise ProbeError(Outcome.FAILED, f"{link.target} {after}: {ask}") from exc
+            raise ProbeError(Outcome.FAILED, f"{link.target} {after}: {ask}, or is it busy?") from exc
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    def _believable(self, told: tuple[int, int], link: ProbedLink, watch: Watch) -> tuple[int, int]:
+        """What the reflector tells; raises ProbeError when it cannot be."""
+        received, duration_ns = told
+        longest_ns = (time.monotonic_ns() - watch.began_ns) * CLOCKS_DIFFER
+        too_fast = duration_ns and received * 8_000_000 // duration_ns > _LARGEST_KBPS
+        if received > watch.handed_bytes or duration_ns > longest_ns or too_fast:
+            what = f"{received} of {watch.handed_bytes} bytes came in {duration_ns} ns"
+            raise ProbeError(Outcome.FAILED, f"{link.target} tells what cannot be: {what}")
+        return told
 
     def close(self) -> None:
         """Nothing is held between rounds."""
@@ -122,7 +134,7 @@ def reading(watch: Watch, result: tuple[int, int] | None) -> Measurement:
         "bulk",
         spent_bytes=min(watch.spent_bytes, _LARGEST_BYTES),
         duration_us=duration_ns // 1000 if is_timed else None,
-        goodput_kbps=min(received * 8_000_000 // duration_ns, _LARGEST_KBPS) if is_timed else None,
+        goodput_kbps=received * 8_000_000 // duration_ns if is_timed else None,
         retransmitted=info.retransmitted if info else None,
         rtt_min_us=info.rtt_min_us if info else None,
         rtt_max_us=max(watch.rtt_max_us, info.rtt_min_us) if info and info.rtt_min_us is not None else None,

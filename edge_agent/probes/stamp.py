@@ -24,7 +24,7 @@ from edge_agent.probes.stamp_statistics import report
 
 WAIT_UNTIL = 0.75
 """The part of a round's timeout at which its last packet has waited long enough, if all went in time."""
-REPORT_BY = 0.95
+REPORT_BY = 0.9
 """The part of its timeout after which a round reports what it has, so that it does not overrun."""
 RESOLVE_WITHIN = 0.4
 WARM_UP_S = 0.05
@@ -131,7 +131,7 @@ class StampProbe:
         await exchange.wait(min(by, last + settings.wait_s))
         for turn in range(CLOSING, 0, -1):
             left = by - time.monotonic()
-            if exchange.is_settled or left <= 0:
+            if exchange.is_settled or exchange.is_refused or left <= 0:
                 return
             exchange.send(measures=False)
             await exchange.wait(time.monotonic() + left / turn)
@@ -153,8 +153,6 @@ class StampProbe:
         settings, session = self._settings, exchange.session
         if exchange.is_refused:
             found = f"{link.target} has nothing on UDP port {settings.port}"
-            if session.missing < session.count:
-                found += " for a part of the round"
             raise ProbeError(Outcome.UNREACHABLE, f"{found}: is 'edge-agent reflect' running there?")
         wait_ns = int(settings.wait_s * 1e9)
         made = report(session, wait_ns, time.monotonic_ns(), earlier, settings.stateful)

@@ -27,13 +27,16 @@ class Exchange:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the far end says that nothing listens there, so that what has no reply was not lost."""
-        return self._refused and self.session.missing > 0
+        """Whether we were told that nothing listens there, and nothing has come that would contradict it.
+
+        Anybody can tell that: a reply counts for more.
+        """
+        return self._refused and all(sample.reply is None for sample in self.session.samples)
 
     @property
     def is_settled(self) -> bool:
         """Whether there is nothing left to wait for."""
-        return self.is_refused or not self.session.missing or self.session.is_closed
+        return not self.session.missing or self.session.is_closed
 
     def send(self, measures: bool = True) -> None:
         """Send the next packet; raises ProbeError when this machine cannot."""

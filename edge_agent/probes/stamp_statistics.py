@@ -16,6 +16,8 @@ STEP_TOLERANCE_NS = 1_000_000
 """How far two readings of wall minus monotonic time may differ before the wall clock counts as stepped."""
 STAMPING_NS = 100_000
 """By how much a time that a reflector had to write before it left may be wrong."""
+SHORTEST_NS = 1_000
+"""No packet goes there and back faster: the reflector wrote a time of departure that was yet to come."""
 _LARGEST = {column.name: column.maximum for column in KINDS["stamp"].columns}
 _RTT = (
     "rtt_min_us",
@@ -57,11 +59,22 @@ def trip(sample: Sample, reply: Reply) -> Trip:
     if stepped or not 0 <= whole_ns <= seen_ns + STEP_TOLERANCE_NS:
         whole_ns, flags = seen_ns, Flag.CLOCK_STEPPED if stepped else Flag.NONE
     stay_ns = reply.reflected_ns - reply.received_ns
-    believable = 0 <= stay_ns <= whole_ns + STAMPING_NS
+    believable = 0 <= stay_ns < whole_ns + STAMPING_NS
     if not believable:
         flags |= Flag.CLOCK_STEPPED
-    round_ns = max(whole_ns - stay_ns, 0) if believable else None
-    return Trip(whole_ns, round_ns, reply.received_ns - begin_ns, end_ns - reply.reflected_ns, flags)
+    return Trip(
+        whole_ns,
+        _round_ns(whole_ns, stay_ns) if believable else None,
+        reply.received_ns - begin_ns,
+        end_ns - reply.reflected_ns,
+        flags,
+    )
+
+
+def _round_ns(whole_ns: int, stay_ns: int) -> int:
+    """The round trip without the reflector's stay, but where its times leave none: then the most it can be."""
+    round_ns = whole_ns - stay_ns
+    return round_ns if round_ns >= SHORTEST_NS else min(whole_ns, round_ns + STAMPING_NS)
 
 
 def report(session: Session, wait_ns: int, now_ns: int, earlier: Tally, stateful: bool = True) -> Measurement:

@@ -124,7 +124,7 @@ def _steady(train: Train, taken: Sequence[Step], in_clumps: bool) -> Estimate:
     """The rate of steps among which it does not change; of those alone in which the link was busy."""
     busy = [step for step in taken if not step.starved]
     if len(busy) * 2 < len(taken):
-        # What came faster than it was sent had waited somewhere: no link is shown to be faster than its sender.
+        # What came faster than it was sent had waited somewhere: no link is shown faster than its sender.
         kbps = _kbps(train, min(_rate(taken), _rate_sent(train)))
         return Estimate(kbps, kbps, None, _trust(train, taken, in_clumps, []), True)
     rate = _rate(busy)

@@ -38,7 +38,7 @@ class Bucket:
 
 
 class Admission:
-    """Decides for each packet whether its source is answered; one for all services of a reflector."""
+    """Decides for each packet whether its source is answered; one for each service of a reflector."""
 
     def __init__(self, settings: ReflectorSettings, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._networks = tuple(map(_network, settings.allow))

@@ -18,11 +18,14 @@ from edge_agent.probes.bulk_packet import (
 )
 from edge_agent.probes.shared_key import read_key
 from edge_agent.reflector.admission import Admission
+from edge_agent.reflector.guests import Guests
 from edge_agent.reflector.listening import listening_error
 from edge_agent.reflector.settings import ReflectorSettings
 
-MOST_TRANSFERS = 4
-"""At one time; they would share the link, and measure each other."""
+MOST_TRANSFERS, MOST_OF_ONE = 4, 2
+"""At one time, and of one source; they would share the link, and measure each other."""
+MOST_SILENT, MOST_SILENT_OF_ONE = 64, 4
+"""Connections without a request yet: the oldest is closed for a new one."""
 GREETING_S, SILENCE_S, WHOLE_S = 5.0, 20.0, 300.0
 """How long a client may take for its request, between pieces of its data, and for everything."""
 _PIECE = 65_536
@@ -38,7 +41,8 @@ class BulkResponder:
         self._most_bytes = settings.bulk_max_mb * 1_000_000
         self._key: bytes | None = None
         self._server: asyncio.Server | None = None
-        self._running: set[asyncio.Task[None]] = set()
+        self._silent = Guests(MOST_SILENT, MOST_SILENT_OF_ONE)
+        self._transfers = Guests(MOST_TRANSFERS, MOST_OF_ONE)
         self._taken = self._busy = self._malformed = self._broken = self._bytes = 0
 
     @property
@@ -70,43 +74,46 @@ class BulkResponder:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for task in self._running:
-            task.cancel()
+        for guests in (self._silent, self._transfers):
+            guests.dismiss()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._running.add(task)
+        source = str(writer.get_extra_info("peername")[0])
         try:
-            if self._admission.admits(str(writer.get_extra_info("peername")[0])) and self._has_room():
+            if self._admission.admits(source) and self._has_room(source):
                 async with asyncio.timeout(WHOLE_S):
-                    await self._transfer(reader, writer)
+                    await self._transfer(reader, writer, source)
         except BulkError:
             self._malformed += 1
         except (OSError, TimeoutError, EOFError):
             self._broken += 1
         finally:
-            self._running.discard(task)
             writer.close()
 
-    def _has_room(self) -> bool:
-        """Whether one more transfer, which is counted as running already, may go on."""
-        has_room = len(self._running) <= MOST_TRANSFERS
+    def _has_room(self, source: str) -> bool:
+        """Whether one more transfer of that source may begin."""
+        has_room = self._transfers.has_room(source)
         self._busy += not has_room
         return has_room
 
-    async def _transfer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _transfer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: str
+    ) -> None:
         nonce = os.urandom(NONCE_BYTES)
         writer.write(encode_offer(nonce, self._most_bytes))
-        async with asyncio.timeout(GREETING_S):
-            size = parse_request(await reader.readexactly(REQUEST_BYTES), nonce, self._key)
+        with self._silent.host(source):
+            async with asyncio.timeout(GREETING_S):
+                size = parse_request(await reader.readexactly(REQUEST_BYTES), nonce, self._key)
         if size > self._most_bytes:
             raise BulkError("more than was offered")
-        received, duration_ns = await self._take(reader, size)
-        self._taken += 1
-        writer.write(encode_result(nonce, received, duration_ns, self._key))
-        async with asyncio.timeout(GREETING_S):
-            await writer.drain()
+        if not self._has_room(source):  # another one's request came first
+            return
+        with self._transfers.host(source):
+            received, duration_ns = await self._take(reader, size)
+            self._taken += 1
+            writer.write(encode_result(nonce, received, duration_ns, self._key))
+            async with asyncio.timeout(GREETING_S):
+                await writer.drain()
 
     async def _take(self, reader: asyncio.StreamReader, size: int) -> tuple[int, int]:
         """Bytes that came, up to ``size`` or the end, and ns from the first of them to the last."""

@@ -1,4 +1,4 @@
-"""A reflector: STAMP, capacity trains and bulk transfers behind one admission."""
+"""A reflector: STAMP, capacity trains and bulk transfers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ class Reflector:
     """All that this machine answers; ``start``, ``run`` until cancelled, ``close``."""
 
     def __init__(self, settings: ReflectorSettings) -> None:
-        self._admission = Admission(settings)
-        self.stamp = StampResponder(settings, self._admission)
+        # A rate for each service: what a flood of one uses up, the others still have.
+        self._admissions = stamp, train, bulk = [Admission(settings) for _ in range(3)]
+        self.stamp = StampResponder(settings, stamp)
         self._services: dict[str, StampResponder | TrainResponder | BulkResponder] = {
             "stamp": self.stamp,
-            "train": TrainResponder(settings, self._admission),
+            "train": TrainResponder(settings, train),
         }
         if settings.bulk:
-            self._services["bulk"] = BulkResponder(settings, self._admission)
+            self._services["bulk"] = BulkResponder(settings, bulk)
 
     async def start(self) -> None:
         """Listen on every port; raises ProbeError when one of them cannot be had, and then holds none."""
@@ -46,7 +47,8 @@ class Reflector:
             for name, service in self._services.items()
             for what, count in service.counters.items()
         }
-        return counts | {"refused": self._admission.refused, "limited": self._admission.limited}
+        refused = sum(each.refused for each in self._admissions)
+        return counts | {"refused": refused, "limited": sum(each.limited for each in self._admissions)}
 
     def close(self) -> None:
         """Stop listening; it may be called twice."""

@@ -37,7 +37,7 @@ class ReflectorSettings:
     allow: tuple[str, ...] = NEARBY
     """Networks (CIDR) that are answered; all others are ignored in silence."""
     packets_per_s: int = 1_000
-    """Answers to one source, with a burst of one second's; what is beyond looks like loss to it."""
+    """Answers of each service to one source, and a burst of one second's; more looks like loss to it."""
     packets_per_s_in_all: int = 10_000
     key_file: Path | None = None
     """A file with the key shared with the senders: only authenticated packets are then answered."""

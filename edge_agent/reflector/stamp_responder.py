@@ -32,6 +32,7 @@ from edge_agent.probes.stamps import Control
 from edge_agent.reflector.admission import Admission
 from edge_agent.reflector.departure import Departure
 from edge_agent.reflector.listening import listen_udp
+from edge_agent.reflector.replays import Replays
 from edge_agent.reflector.sessions import Sessions
 from edge_agent.reflector.settings import ReflectorSettings
 
@@ -56,12 +57,13 @@ class StampResponder:
         self._admission = admission
         self._clock_error_ns = clock_error_ns or SystemClock().error_ns
         self._sessions = sessions or Sessions()
+        self._replays = Replays()
         self._key: bytes | None = None
         self._socket: socket.socket | None = None
         self._departure = Departure()
         self._error = error_estimate(None)
         self._error_until = 0.0
-        self._reflected = self._malformed = self._not_authentic = self._failed = 0
+        self._reflected = self._malformed = self._not_authentic = self._replayed = self._failed = 0
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -70,6 +72,7 @@ class StampResponder:
             "reflected": self._reflected,
             "malformed": self._malformed,
             "not_authentic": self._not_authentic,
+            "replayed": self._replayed,
             "failed": self._failed,
             "dropped": dropped(self._socket) if self._socket else 0,
             "sessions": len(self._sessions),
@@ -108,7 +111,7 @@ class StampResponder:
                 self._reflect(opened, datagram)
 
     def _reflect(self, opened: socket.socket, datagram: Datagram) -> None:
-        """Answer one packet; one that is no test packet is counted and gets no answer.
+        """Answer one packet; one that is no test packet, or a signed one repeated, is counted and not answered.
 
         Nor does it use up what its source may send: that address may be forged, and with a key it then is.
         """
@@ -120,8 +123,14 @@ class StampResponder:
         except StampError:
             self._malformed += 1
             return
+        known = datagram.source[0], packet.ssid, packet.sequence, packet.timestamp
+        if self._key and self._replays.knows(*known):
+            self._replayed += 1
+            return
         if not self._admission.admits(datagram.source[0]):
             return
+        if self._key:
+            self._replays.remember(*known)
         session = (datagram.source[0], datagram.source[1], packet.ssid)
         number = self._sessions.next(session)
         estimate, control = self._estimate(), reply_control(datagram.control)

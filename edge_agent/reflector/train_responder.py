@@ -106,12 +106,15 @@ class TrainResponder:
         if message is Message.CAR:
             self._take(datagram)
             return None
-        if message not in (Message.HELLO, Message.ASK) or not self._admission.admits(datagram.source[0]):
+        if message not in (Message.HELLO, Message.ASK) or not self._admission.allows(datagram.source[0]):
             return None
         return self._greet(datagram) if message is Message.HELLO else self._report(datagram)
 
-    def _greet(self, datagram: Datagram) -> bytes:
+    def _greet(self, datagram: Datagram) -> bytes | None:
+        # Only then does it use up what its source may send: that address may be forged.
         nonce = parse_hello(datagram.data, self._key)
+        if not self._admission.admits(datagram.source[0]):
+            return None
         self._greeted += 1
         return challenge(nonce, self._cookie(datagram, nonce), self._key)
 
@@ -129,9 +132,11 @@ class TrainResponder:
         self._trains.add(key, car, at_ns, at.kernel_ns is not None)
         self._packets += 1
 
-    def _report(self, datagram: Datagram) -> bytes:
+    def _report(self, datagram: Datagram) -> bytes | None:
         ask = parse_ask(datagram.data, self._key)
         self._check(datagram, ask.nonce, ask.cookie)
+        if not self._admission.admits(datagram.source[0]):
+            return None
         train = self._trains.find((*datagram.source[:2], ask.nonce, ask.train))
         self._reported += 1
         nothing = Report(ask.nonce, ask.train, True, 0, ask.begin, 0, (), ask.number)

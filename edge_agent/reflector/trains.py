@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,7 +11,9 @@ from edge_agent.probes.train_packet import Car
 from edge_agent.probes.train_steps import Arrival
 
 MOST_TRAINS = 16
-"""The one silent for longest makes room for a new one."""
+"""Of the source that has the most of them, the one silent for longest makes room for a new one."""
+MOST_OF_ONE = 4
+"""Of one source, whose own then make room."""
 FORGET_AFTER_S = 60.0
 
 TrainKey = tuple[str, int, bytes, int]
@@ -50,8 +52,7 @@ class Trains:
     def begin(self, key: TrainKey, car: Car, at_ns: int) -> Incoming:
         """Remember a new train, from its first packet to come."""
         now = self._monotonic()
-        while self._known and self._is_old(now):
-            self._known.popitem(last=False)
+        self._make_room(key[0], now)
         self._known[key] = Incoming(car.cookie, car.count, at_ns, now)
         return self._known[key]
 
@@ -70,7 +71,13 @@ class Trains:
         """How long ago its last packet came."""
         return int(max(self._monotonic() - train.last_seen, 0) * 1e9)
 
-    def _is_old(self, now: float) -> bool:
-        """Whether the train silent for longest has to go."""
-        silent_s = now - next(iter(self._known.values())).last_seen
-        return len(self._known) >= MOST_TRAINS or silent_s >= FORGET_AFTER_S
+    def _make_room(self, source: str, now: float) -> None:
+        """Forget what is old, and one more where there are too many: nobody drives out those of others."""
+        while self._known and now - next(iter(self._known.values())).last_seen >= FORGET_AFTER_S:
+            self._known.popitem(last=False)
+        counts = Counter(key[0] for key in self._known)
+        whose = source if counts[source] >= MOST_OF_ONE else ""
+        if not whose and len(self._known) >= MOST_TRAINS:
+            whose = counts.most_common(1)[0][0]
+        if whose:
+            del self._known[next(key for key in self._known if key[0] == whose)]

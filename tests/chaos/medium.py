@@ -96,7 +96,7 @@ class Mood:
     """What a power cut does to what was not synced: none of it stays, all, a first part, or any."""
 
     def __init__(self, rng: random.Random, stale: bool = False) -> None:
-        """``stale``: new sectors may show what lay there before, as on file systems that do not order data."""
+        """``stale``: new sectors may show what lay there before: file systems that do not order data."""
         self.rng = rng
         self._kind = rng.choice(("nothing", "everything", "in order", "in order", "any", "any", "any"))
         self._keep = rng.choice((0.1, 0.5, 0.9))

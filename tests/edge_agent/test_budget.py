@@ -363,6 +363,18 @@ def test_what_was_spent_before_the_first_synchronisation_is_of_the_month_that_it
     assert (gateway.hour, gateway.day) == (0, 50_000)
 
 
+def test_after_months_without_power_what_is_spent_before_the_clock_is_set_is_of_the_new_month(
+    gateway: Gateway,
+) -> None:
+    gateway.book(10_000)
+    gateway.budget.close()
+    gateway.power_cut(NOON_MS, synced=False)
+    gateway.book(20_000)
+    gateway.clock.step(2 * MONTH_S)
+    gateway.clock.is_synced = True
+    assert (gateway.hour, gateway.day, gateway.month) == (20_000,) * 3
+
+
 def test_a_synchronised_clock_that_was_set_back_gets_its_window_back_with_what_was_spent_since(
     gateway: Gateway,
 ) -> None:
@@ -540,6 +552,18 @@ def test_a_pace_that_lasts_to_the_end_of_the_month_is_no_forecast(gateway: Gatew
         gateway.book(1_000)
         gateway.clock.advance(6 * HOUR_S)
     assert gateway.budget.summary()[0].lasts_s is None
+
+
+def test_a_gateway_that_began_in_the_evening_has_the_pace_of_the_evening(gateway: Gateway) -> None:
+    gateway.clock.step(-8 * HOUR_S - 14 * DAY_S)  # 04:00 on the first of the month
+    (gateway.folder / "budget").unlink()
+    (gateway.folder / "budget.copy").unlink()
+    gateway.start()
+    assert gateway.book(60_000)
+    gateway.clock.advance(5 * HOUR_S)
+    assert gateway.budget.summary()[0].lasts_s is None  # too little to tell
+    gateway.clock.advance(HOUR_S)
+    assert gateway.budget.summary()[0].lasts_s == pytest.approx((2_700_000 - 60_000) / (60_000 / 6 / HOUR_S))
 
 
 def test_a_spent_month_lasts_no_longer(gateway: Gateway) -> None:
