@@ -6,7 +6,6 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +50,8 @@ class Sources:
 
 def suggestion(word: str, known: Sequence[str]) -> str:
     """A hint for a misspelt word, or nothing."""
+    from difflib import get_close_matches  # only mistakes need it
+
     close = get_close_matches(word, known, 1)
     return f"; did you mean {close[0]}?" if close else ""
 

@@ -72,7 +72,7 @@ def trip(sample: Sample, reply: Reply) -> Trip:
 
 
 def _round_ns(whole_ns: int, stay_ns: int) -> int:
-    """The round trip without the reflector's stay, but where its times leave none: then the most it can be."""
+    """The round trip without the reflector's stay, but where its times leave none: then the most it is."""
     round_ns = whole_ns - stay_ns
     return round_ns if round_ns >= SHORTEST_NS else min(whole_ns, round_ns + STAMPING_NS)
 

@@ -101,14 +101,14 @@ class BulkResponder:
     ) -> None:
         nonce = os.urandom(NONCE_BYTES)
         writer.write(encode_offer(nonce, self._most_bytes))
-        with self._silent.host(source):
+        with self._silent.host(writer, source):
             async with asyncio.timeout(GREETING_S):
                 size = parse_request(await reader.readexactly(REQUEST_BYTES), nonce, self._key)
         if size > self._most_bytes:
             raise BulkError("more than was offered")
         if not self._has_room(source):  # another one's request came first
             return
-        with self._transfers.host(source):
+        with self._transfers.host(writer, source):
             received, duration_ns = await self._take(reader, size)
             self._taken += 1
             writer.write(encode_result(nonce, received, duration_ns, self._key))

@@ -9,34 +9,32 @@ from contextlib import contextmanager
 
 
 class Guests:
-    """The tasks that serve connections, in the order in which they came."""
+    """Connections in the order in which they came."""
 
     def __init__(self, most: int, most_of_one: int) -> None:
         self._most = most
         self._most_of_one = most_of_one
-        self._tasks: dict[asyncio.Task[None], str] = {}
+        self._open: dict[asyncio.StreamWriter, str] = {}
 
     def has_room(self, source: str) -> bool:
         """Whether one more of that source is within the bounds."""
-        return len(self._tasks) < self._most and Counter(self._tasks.values())[source] < self._most_of_one
+        return len(self._open) < self._most and Counter(self._open.values())[source] < self._most_of_one
 
     @contextmanager
-    def host(self, source: str) -> Iterator[None]:
-        """Count the running task as one of that source's; where there is no room, the oldest ends for it."""
-        task = asyncio.current_task()
-        assert task is not None
+    def host(self, guest: asyncio.StreamWriter, source: str) -> Iterator[None]:
+        """Count a connection from that source; where there is no room, the oldest is broken off for it."""
         if not self.has_room(source):
-            own = [each for each, whose in self._tasks.items() if whose == source]
-            oldest = own[0] if len(own) >= self._most_of_one else next(iter(self._tasks))
-            oldest.cancel()
-            del self._tasks[oldest]
-        self._tasks[task] = source
+            own = [each for each, whose in self._open.items() if whose == source]
+            oldest = own[0] if len(own) >= self._most_of_one else next(iter(self._open))
+            oldest.transport.abort()
+            del self._open[oldest]
+        self._open[guest] = source
         try:
             yield
         finally:
-            self._tasks.pop(task, None)
+            self._open.pop(guest, None)
 
     def dismiss(self) -> None:
-        """End them all."""
-        for task in self._tasks:
-            task.cancel()
+        """Break all of them off."""
+        for guest in self._open:
+            guest.transport.abort()

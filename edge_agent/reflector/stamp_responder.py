@@ -111,7 +111,7 @@ class StampResponder:
                 self._reflect(opened, datagram)
 
     def _reflect(self, opened: socket.socket, datagram: Datagram) -> None:
-        """Answer one packet; one that is no test packet, or a signed one repeated, is counted and not answered.
+        """Answer one packet; one that is no test packet, or a signed one again, is counted and not answered.
 
         Nor does it use up what its source may send: that address may be forged, and with a key it then is.
         """
