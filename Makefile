@@ -88,6 +88,6 @@ chaos: $(VENV)/.dev mosquitto ## an agent's life with everything going wrong; TR
 clean: ## forget what was built; the local cloud must be down
 	@if $(BIN)/local-cloud status >/dev/null 2>&1; then \
 		echo "the local cloud is up; end it first: $(BIN)/local-cloud down"; exit 1; fi
-	@rm -rf build $(VENV) .venv-sam .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf build $(VENV) .venv-sam .venv-checkov .mypy_cache .ruff_cache .pytest_cache
 
 include infrastructure/deploy.mk

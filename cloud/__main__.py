@@ -17,7 +17,12 @@ COMMANDS: Mapping[str, str] = {
     "history": "cloud.history",
     "gateways": "cloud.gateways",
     "quarantine": "cloud.quarantine",
+    "redrive": "cloud.redrive",
+    "gaps": "cloud.gaps",
     "audit": "cloud.audit",
+    "availability": "cloud.availability",
+    "export": "cloud.export",
+    "plan": "cloud.plan",
 }
 """Command to the module that adds its parser and runs it; imported only when it is meant."""
 

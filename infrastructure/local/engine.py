@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 ACCESS_KEY_ID = "linkpulse-local"
 SECRET_ACCESS_KEY = "not-a-secret"
 ACCOUNT = "000000000000"
-SERVICES = "cloudformation,cloudwatch,dynamodb,events,iam,iot,iot-data,kinesis,kms,lambda,logs,s3,sns,sqs,sts"
+SERVICES = (
+    "cloudformation,cloudwatch,dynamodb,events,iam,iot,iot-data,kinesis,kms,lambda,logs,s3,scheduler,"
+    "sns,sqs,sts"
+)
 
 
 class EngineError(Exception):
@@ -108,6 +111,7 @@ class Clients:
     cloudwatch: Any
     iam: Any
     logs: Any
+    scheduler: Any
     sns: Any
 
 
@@ -138,5 +142,6 @@ def connect(url: str) -> Clients:
         cloudwatch=client("cloudwatch"),
         iam=client("iam"),
         logs=client("logs"),
+        scheduler=client("scheduler"),
         sns=client("sns"),
     )
