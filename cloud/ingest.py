@@ -16,9 +16,11 @@ from functools import cache
 from typing import Any, Protocol
 
 from cloud import chunk, poison, telemetry
+from cloud.announce import EventBus
 from cloud.decode import Arrival
 from cloud.dynamo import Outcome, Patience, connect
-from cloud.enrich import enrich, live
+from cloud.keys import DAY_MS
+from cloud.latest_store import LatestStore, Taken
 from cloud.poison import Poison, Rejected
 from cloud.registry import Registry
 from cloud.settings import Settings, load
@@ -44,9 +46,10 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
 def pipeline() -> Pipeline:
     """The function's parts, made once in a process from its environment."""
     settings, client = load(os.environ), connect()
-    return Pipeline(
-        settings, Store(client), Registry(client, settings.registry_table, time.monotonic), telemetry.say
-    )
+    registry = Registry(client, settings.registry_table, time.monotonic)
+    bus = EventBus(settings.stage, say=telemetry.say)
+    states = LatestStore(client, settings.latest_table, registry, bus, settings.latest_days * DAY_MS)
+    return Pipeline(settings, Store(client), registry, states, telemetry.say)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +59,18 @@ class Pipeline:
     settings: Settings
     store: Store
     registry: Registry
+    states: LatestStore
     say: Callable[[Mapping[str, object]], None]
 
     def run(self, records: Iterable[object], patience: Patience, now_ms: int) -> dict[str, Any]:
         """Store what can be stored and report the lowest record worth another try."""
         arrivals, rejected = sift(records, self.settings.allow_direct, now_ms)
-        stored, outcome = self._store(arrivals, patience)
+        stored, outcome, taken = self._store(arrivals, patience)
         rejected += self._refused(arrivals, outcome)
         outcome.add(self._quarantine(rejected, patience))
-        return self._report(stored, rejected, outcome, now_ms)
+        return self._report(stored, rejected, outcome, taken, now_ms)
 
-    def _store(self, arrivals: Sequence[Arrival], patience: Patience) -> tuple[list[Arrival], Outcome]:
+    def _store(self, arrivals: Sequence[Arrival], patience: Patience) -> tuple[list[Arrival], Outcome, Taken]:
         """Write chunks, link definitions and latest states; returns what is in the table, and the rest."""
         table, days = self.settings.readings_table, self.settings.retention_days
         outcome = self.store.put(
@@ -76,10 +80,9 @@ class Pipeline:
         missed = outcome.failed.keys() | outcome.refused.keys()
         stored = [each for each in arrivals if _sequence(each) not in missed]
         outcome.add(self.registry.learn(stored, patience.share(0.3)))
-        present = live(stored)
-        updates = enrich(present, self.registry.entries(present))
-        outcome.add(self.store.update(updates, self.settings.latest_table, patience.share(0.7)))
-        return stored, outcome
+        taken = self.states.take_in(stored, patience.share(0.7))
+        outcome.add(taken.outcome)
+        return stored, outcome, taken
 
     def _refused(self, arrivals: Sequence[Arrival], outcome: Outcome) -> list[Poison]:
         """The arrivals that DynamoDB will never take, as poison."""
@@ -98,7 +101,12 @@ class Pipeline:
         return Outcome(failed=outcome.failed | outcome.refused)
 
     def _report(
-        self, stored: Iterable[Arrival], rejected: Iterable[Poison], outcome: Outcome, now_ms: int
+        self,
+        stored: Iterable[Arrival],
+        rejected: Iterable[Poison],
+        outcome: Outcome,
+        taken: Taken,
+        now_ms: int,
     ) -> dict[str, Any]:
         lowest = min(outcome.failed, key=_order, default=None)
 
@@ -118,6 +126,7 @@ class Pipeline:
             "Quarantined": len(aside),
             "Retried": len(outcome.failed),
             "Future": sum(map(is_future, done)),
+            **taken.counts,
         }
         self.say(telemetry.metrics(self.settings.stage, now_ms, counts))
         return {"batchItemFailures": [] if lowest is None else [{"itemIdentifier": lowest}]}

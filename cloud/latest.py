@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from cloud import keys, latest_bytes, latest_legacy, link_change
 from cloud.keys import ChunkId, Item
-from cloud.latest_bytes import Image, Place
+from cloud.latest_bytes import NOWHERE, Image, Place
 from cloud.link_change import Change
 from cloud.link_state import State
 from cloud.varint import varints
@@ -82,7 +82,7 @@ class Latest:
     links: Mapping[str, Neighbour] = field(default_factory=dict)
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     """By link, of those that something is known of."""
-    place: Place = Place()
+    place: Place = NOWHERE
     left_out: int = 0
     """Series that did not fit into the item."""
     changes: tuple[Change, ...] = ()
@@ -167,9 +167,9 @@ def pack_series(series: Series) -> bytes:
 def pack_content(reading: Reading, sent: int, lost: int) -> bytes:
     """The content of a series from its parts: the ingest function packs some hundred thousand a second."""
     values = reading.values
-    out, append = bytearray(), None
+    out = bytearray()
     append = out.append
-    stored = [reading.flags, reading.outcome, sent, lost]
+    stored: list[int] = [reading.flags, reading.outcome, sent, lost]
     for value, (over, modulus) in zip(values, _LAYOUTS[reading.kind], strict=True):
         if value is None:
             stored.append(0)

@@ -43,6 +43,9 @@ class Place:
     """Degrees east."""
 
 
+NOWHERE = Place()
+
+
 @dataclass(slots=True)
 class LinkPart:
     """What is kept of a link."""
@@ -78,7 +81,7 @@ class Image:
     """Readings that the newest batch brought: the next one begins after them."""
     left_out: int = 0
     """Series that did not fit any more, when it was last too large."""
-    place: Place = Place()
+    place: Place = NOWHERE
     links: dict[str, LinkPart] = field(default_factory=dict)
     series: dict[tuple[str, int], SeriesPart] = field(default_factory=dict)
     """By link and code of the kind."""
@@ -154,7 +157,10 @@ def _unpack(data: bytes, base_ms: int) -> Image:
         numbered,
         left_out,
         place,
-        {name: LinkPart(*said, *now) for (name, *said), *now in zip(links, states, since, strict=True)},
+        {
+            name: LinkPart(peer, medium, capacity, state, begun)
+            for (name, peer, medium, capacity), state, begun in zip(links, states, since, strict=True)
+        },
         {key: SeriesPart(base_ms - age, *rest) for key, age, *rest in rows},
         front,
     )
@@ -207,7 +213,9 @@ def _front(image: Image) -> Iterator[bytes]:
     known = place.latitude is not None and place.longitude is not None
     yield bytes((known,))
     if known:
-        yield struct.pack("<ii", round((place.latitude or 0) * _MICRO), round((place.longitude or 0) * _MICRO))
+        yield struct.pack(
+            "<ii", round((place.latitude or 0) * _MICRO), round((place.longitude or 0) * _MICRO)
+        )
     media = list(dict.fromkeys(each.medium for each in links.values()))
     yield from _texts(media)
     yield from _texts(links)
@@ -258,8 +266,7 @@ def _parse_front(front: bytes) -> _Front:
     names = _read_texts(reader, reader.number())
     peers = _read_texts(reader, len(names))
     links = [
-        (name, peer, media[reader.number()], reader.number())
-        for name, peer in zip(names, peers, strict=True)
+        (name, peer, media[reader.number()], reader.number()) for name, peer in zip(names, peers, strict=True)
     ]
     series = [(names[reader.number()], reader.take(1)[0]) for _ in range(reader.number())]
     return Place(site, region, latitude, longitude), tuple(links), tuple(series)

@@ -10,7 +10,7 @@ is a running mean over about WINDOW round trips: 5 minutes of the default profil
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -82,6 +82,16 @@ SPEAKING = frozenset({*FAR_END, "interface", "state"})
 """Kinds of reading that say anything about their link being up."""
 
 
+def mean(loss: int, weight: int, packets: int, lost: int) -> tuple[int, int]:
+    """Running mean and its weight after a round of so many packets, one at least."""
+    if packets < LEAST_PACKETS:
+        packets, lost = LEAST_PACKETS, lost * LEAST_PACKETS // packets
+    elif packets > WINDOW:
+        packets, lost = WINDOW, lost * WINDOW // packets
+    weight = min(weight + packets, WINDOW)
+    return max(min(loss + (lost * WHOLE - loss * packets) // weight, WHOLE), 0), weight
+
+
 @dataclass(slots=True)
 class Witness:
     """What the last rounds of one probe of a link say."""
@@ -121,12 +131,7 @@ class Witness:
 
     def count(self, packets: int, lost: int) -> None:
         """Take the loss of a round into the mean; negative when replies came late for a round before."""
-        if packets < LEAST_PACKETS:
-            packets, lost = LEAST_PACKETS, lost * LEAST_PACKETS // packets
-        packets = min(packets, WINDOW)
-        self.weight = min(self.weight + packets, WINDOW)
-        mean = self.loss + (lost * WHOLE - self.loss * packets) // self.weight
-        self.loss = max(min(mean, WHOLE), 0)
+        self.loss, self.weight = mean(self.loss, self.weight, packets, lost)
 
     def forget_loss(self) -> None:
         """Begin a new mean."""
@@ -153,16 +158,37 @@ STEADY = encode(Witness(up=True, good=UP_ROUNDS))
 """The code of a witness that nothing happened to lately."""
 
 
-def is_clean(reading: Reading) -> bool:
-    """Whether each round trip of a far end's probe came back in time: it leaves a STEADY witness as it is."""
-    columns, values = FAR_END[reading.kind], reading.values
+def is_quiet(kind: str, witness: int, loss: int, readings: Iterable[Reading]) -> bool:
+    """Whether rounds of one probe of an up link change nothing but its mean of loss: nearly all of them."""
+    if witness != STEADY or loss >= DEGRADED:
+        return False
+    if kind == "interface":
+        return all(each.outcome is Outcome.MEASURED and each.values[0] for each in readings)
+    columns = FAR_END.get(kind)
+    return columns is not None and all(_is_clean(columns, each) for each in readings)
+
+
+def _is_clean(columns: _Columns, reading: Reading) -> bool:
+    """Whether each round trip came back in time."""
+    values = reading.values
     sent = values[columns.sent]
     return bool(
         sent
         and sent == values[columns.replies[0]]
         and reading.outcome is Outcome.MEASURED
+        and not values[columns.replies[1]]
         and (columns.in_flight is None or not values[columns.in_flight])
     )
+
+
+def settle(kind: str, loss: int, weight: int, readings: Iterable[Reading]) -> tuple[int, int]:
+    """Running mean of loss and its weight after quiet rounds."""
+    if kind == "interface" or (not loss and weight == WINDOW):
+        return loss, weight
+    at = FAR_END[kind].sent
+    for reading in readings:
+        loss, weight = mean(loss, weight, reading.values[at] or 1, 0)
+    return loss, weight
 
 
 @dataclass(slots=True)
@@ -274,11 +300,13 @@ def _count(witness: Witness, reading: Reading) -> None:
     in_flight = 0 if columns.in_flight is None else values[columns.in_flight] or 0
     packets = max((values[columns.sent] or 0) - in_flight, 0)
     if any(values[index] for index in columns.answers):
+        if witness.up and witness.lost:
+            # Rounds without an answer are loss once there is one again; before that they may be an outage.
+            witness.count(witness.lost, witness.lost)
         witness.answered()
+        if packets:
+            witness.count(packets, packets - sum(values[index] or 0 for index in columns.replies))
     elif packets:
         witness.unanswered(packets)
     else:
         witness.measured_nothing()
-        return
-    if packets:
-        witness.count(packets, packets - sum(values[index] or 0 for index in columns.replies))

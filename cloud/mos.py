@@ -65,7 +65,7 @@ def _delay_impairment(t_ms: float) -> float:
     terv = _TELR - 40 * math.log10((1 + t_ms / 10) / (1 + t_ms / 150)) + 6 * math.exp(-0.3 * t_ms**2)
     roe, re = -1.5 * (_NO - _RLR), 80 + 2.5 * (terv - 14)
     talker = ((roe - re) / 2 + math.sqrt((roe - re) ** 2 / 4 + 100) - 1) * (1 - math.exp(-t_ms))
-    rle = 10.5 * (_WEPL + 7) * (2 * t_ms + 1) ** -0.25
+    rle = 10.5 * (_WEPL + 7) * math.pow(2 * t_ms + 1, -0.25)
     listener = (_RO - rle) / 2 + math.sqrt((_RO - rle) ** 2 / 4 + 169)
     return talker + listener + _too_long(t_ms)
 
@@ -75,4 +75,4 @@ def _too_long(ta_ms: float) -> float:
     if ta_ms <= 100:
         return 0.0
     x = math.log2(ta_ms / 100)
-    return 25 * ((1 + x**6) ** (1 / 6) - 3 * (1 + (x / 3) ** 6) ** (1 / 6) + 2)
+    return 25 * (math.pow(1 + x**6, 1 / 6) - 3 * math.pow(1 + (x / 3) ** 6, 1 / 6) + 2)

@@ -48,6 +48,9 @@ class Metadata:
         return self.links.get(link) or (self.peers.get(peer) if peer else None)
 
 
+NOTHING_SAID = Metadata()
+
+
 def pack(gateway: str, metadata: Metadata) -> Item:
     """The registry's item of a gateway's metadata."""
     given = {"v": _FORMAT, **asdict(metadata)}

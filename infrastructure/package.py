@@ -20,6 +20,7 @@ HANDLERS = ("cloud.ingest.handler", "cloud.rollup.handler")
 """What the template runs of it."""
 FILES = (
     "cloud/__init__.py",
+    "cloud/announce.py",
     "cloud/buckets.py",
     "cloud/chunk.py",
     "cloud/decode.py",
@@ -29,9 +30,15 @@ FILES = (
     "cloud/ingest.py",
     "cloud/keys.py",
     "cloud/latest.py",
+    "cloud/latest_bytes.py",
+    "cloud/latest_legacy.py",
+    "cloud/latest_store.py",
+    "cloud/link_change.py",
+    "cloud/link_state.py",
     "cloud/poison.py",
     "cloud/ranking.py",
     "cloud/registry.py",
+    "cloud/registry_metadata.py",
     "cloud/rollup.py",
     "cloud/rollup_cursor.py",
     "cloud/rollup_item.py",

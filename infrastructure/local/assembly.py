@@ -86,7 +86,7 @@ class Assembly:
         yield "function", self._start_function
         yield "mapping", self._start_mapping
         yield "bridge", self._start_bridge
-        yield "data plane", self._start_data_plane
+        yield "data-plane", self._start_data_plane
         yield "rollup", self._start_rollup
 
     def iterator_age_ms(self) -> int:
@@ -159,7 +159,7 @@ class Assembly:
     def _start_data_plane(self) -> None:
         plane = DataPlane(self._bridge.publish)
         plane.start()
-        self.parts["data plane"] = OwnPart(plane.failure, lambda: plane.url, plane.stop)
+        self.parts["data-plane"] = OwnPart(plane.failure, lambda: plane.url, plane.stop)
         self.connection = replace(self.connection, iot_data_url=plane.url)
 
     # --- from the stream to the tables --------------------------------------------------------

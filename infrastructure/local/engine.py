@@ -109,6 +109,7 @@ class Clients:
     lambda_: LambdaClient
     s3: S3Client
     cloudwatch: Any
+    events: Any
     iam: Any
     logs: Any
     scheduler: Any
@@ -140,6 +141,7 @@ def connect(url: str) -> Clients:
         lambda_=client("lambda"),
         s3=client("s3"),
         cloudwatch=client("cloudwatch"),
+        events=client("events"),
         iam=client("iam"),
         logs=client("logs"),
         scheduler=client("scheduler"),

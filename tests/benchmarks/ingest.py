@@ -6,8 +6,11 @@ import base64
 import json
 from typing import Any
 
+from cloud.announce import EventBus
 from cloud.dynamo import Patience
 from cloud.ingest import Pipeline
+from cloud.keys import DAY_MS
+from cloud.latest_store import LatestStore
 from cloud.registry import Registry
 from cloud.settings import Settings
 from cloud.store import Store
@@ -26,7 +29,7 @@ class Sink:
     def batch_write_item(self, **_request: Any) -> dict[str, Any]:
         return {"UnprocessedItems": {}}
 
-    def update_item(self, **_request: Any) -> dict[str, Any]:
+    def put_item(self, **_request: Any) -> dict[str, Any]:
         return {}
 
     def batch_get_item(self, **_request: Any) -> dict[str, Any]:
@@ -54,7 +57,9 @@ def rows() -> list[Row]:
     given = records(*map(envelope, batches))
     messages = [message for batch in batches for message in _messages(batch)]
     sink: Any = Sink()
-    pipeline = Pipeline(SETTINGS, Store(sink), Registry(sink, "registry", lambda: 0.0), lambda _: None)
+    registry = Registry(sink, "registry", lambda: 0.0)
+    states = LatestStore(sink, "latest", registry, EventBus("bench"), 7 * DAY_MS, workers=1)
+    pipeline = Pipeline(SETTINGS, Store(sink), registry, states, lambda _: None)
 
     def ours() -> None:
         assert pipeline.run(given, PATIENCE, NOW) == {"batchItemFailures": []}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,10 @@ from moto import mock_aws
 
 from cloud.dynamo import Patience
 from cloud.ingest import Pipeline
+from cloud.keys import DAY_MS
+from cloud.latest import Latest
+from cloud.latest_store import LatestStore
+from cloud.link_change import Change
 from cloud.registry import Registry
 from cloud.settings import Settings
 from cloud.store import Store
@@ -45,6 +49,21 @@ def patience(clock: Clock | None = None) -> Patience:
     return Patience(lambda: clock.left_s, clock.sleep, lambda: 1.0)
 
 
+class Bus:
+    """Keeps what it is told; ``takes`` says whether it takes a change."""
+
+    def __init__(self) -> None:
+        self.told: list[Change] = []
+        self.takes: Callable[[Change], bool] = lambda _change: True
+
+    def tell(
+        self, changes: Sequence[Change], states: Mapping[str, Latest], remains: Callable[[], bool]
+    ) -> set[str]:
+        taken = [change for change in changes if remains() and self.takes(change)]
+        self.told += taken
+        return {change.id for change in taken}
+
+
 @dataclass(frozen=True)
 class Cloud:
     """The tables of one stack."""
@@ -52,6 +71,7 @@ class Cloud:
     client: Any
     settings: Settings
     said: list[Mapping[str, Any]] = field(default_factory=list)
+    bus: Bus = field(default_factory=Bus)
 
     def pipeline(self, client: Any = None, workers: int = 1, **changes: Any) -> Pipeline:
         """The pipeline on these tables, through ``client`` when given."""
@@ -60,7 +80,9 @@ class Cloud:
         )
         through = client or self.client
         registry = Registry(through, settings.registry_table, lambda: 0.0)
-        return Pipeline(settings, Store(through, workers), registry, self.said.append)
+        keep_ms = settings.latest_days * DAY_MS
+        states = LatestStore(through, settings.latest_table, registry, self.bus, keep_ms, workers)
+        return Pipeline(settings, Store(through), registry, states, self.said.append)
 
     def ingest(self, records: list[Any], now_ms: int = 0, **changes: Any) -> list[dict[str, str]]:
         """Run the pipeline over records; returns the reported failures."""
@@ -150,4 +172,5 @@ def target(stack: Target) -> Iterator[Target]:
 def cloud(target: Target) -> Cloud:
     """The stack's tables and the settings that the template would give the function."""
     tables = {f"{name.removesuffix('Table').lower()}_table": target.output(name) for name in TABLES}
-    return Cloud(target.dynamodb(), Settings(stage="test", allow_direct=False, retention_days=30, **tables))
+    settings = Settings(stage="test", allow_direct=False, retention_days=30, latest_days=7, **tables)
+    return Cloud(target.dynamodb(), settings)

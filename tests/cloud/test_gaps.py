@@ -166,6 +166,12 @@ def test_joined_spans_do_not_depend_on_the_order_of_joining(given: list[tuple[in
     assert all(low.end < high.first for low, high in pairwise(backwards))
 
 
+def test_the_times_at_an_edge_are_of_the_batches_that_have_it() -> None:
+    assert joined([Span(0, 10, 50, 60), Span(5, 10, 40, 90)]) == (Span(0, 10, 50, 90),)
+    assert joined([Span(0, 10, 50, 60), Span(0, 4, 20, 99)]) == (Span(0, 10, 20, 60),)
+    assert joined([Span(0, 10, 50, 90), Span(10, 12, 10, 20)]) == (Span(0, 12, 50, 20),)
+
+
 def test_an_observation_that_says_nothing_new_changes_nothing() -> None:
     batches = [sealed(0), sealed(30), telling(told(None, 3), told(10, 2), first=40)]
     first = observe(Gaps("gw-1"), batches)

@@ -12,7 +12,8 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud import chunk, ingest, poison
+from cloud import chunk, ingest, latest, poison
+from cloud.latest import Neighbour
 from edge_agent.contract import Batch, Link, encode, encode_json
 from tests.cloud.conftest import Clock, Faulty, patience
 from tests.cloud.records import (
@@ -355,7 +356,7 @@ def test_sequence_numbers_are_compared_as_numbers(cloud: Cloud) -> None:
     assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == [{"itemIdentifier": "9"}]
 
 
-@pytest.mark.parametrize("operation", ["batch_write_item", "update_item"])
+@pytest.mark.parametrize("operation", ["batch_write_item", "put_item", "batch_get_item"])
 @pytest.mark.parametrize("error", [throttled, lambda _: ConnectTimeoutError(endpoint_url="http://x")])
 def test_a_write_that_fails_for_a_while_is_tried_again(cloud: Cloud, operation: str, error: Any) -> None:
     failing = iter([True] * 5)
@@ -371,7 +372,7 @@ def test_a_write_that_fails_for_a_while_is_tried_again(cloud: Cloud, operation: 
 
 def test_a_latest_state_that_cannot_be_written_is_reported_and_heals_with_the_retry(cloud: Cloud) -> None:
     def fault(operation: str, request: dict[str, Any]) -> Any:
-        if operation == "update_item" and request["Key"]["gateway"]["S"] == "gw-2":
+        if operation == "put_item" and request["Item"].get("gateway") == {"S": "gw-2"}:
             raise throttled(operation)
 
     event = records(*(envelope(batch(f"gw-{number}")) for number in range(4)))
@@ -428,7 +429,7 @@ def test_poison_that_cannot_be_quarantined_stays_in_the_stream(cloud: Cloud) -> 
 
 def test_without_the_registry_readings_are_stored_and_shown_all_the_same(cloud: Cloud) -> None:
     def fault(operation: str, request: dict[str, Any]) -> Any:
-        if operation == "batch_get_item":
+        if operation == "batch_get_item" and cloud.settings.registry_table in request["RequestItems"]:
             raise throttled(operation)
 
     assert cloud.ingest(records(envelope(batch())), client=Faulty(cloud.client, fault)) == []
@@ -442,19 +443,19 @@ def test_the_latest_state_names_peers_from_this_batch_and_from_earlier_ones(clou
     links = [Link("a.b", peer="far", medium="radio"), Link("a.c", peer="near")]
     cloud.ingest(records(envelope(batch(links=links[:1], sequence=0))))
     cloud.ingest(records(envelope(batch(links=links[1:], readings=[echo("a.c")], sequence=1))))
-    (latest,) = cloud.items("latest")
-    assert latest["l#a.b"] == {"L": [{"S": "far"}, {"S": "radio"}]}
-    assert latest["l#a.c"] == {"L": [{"S": "near"}, {"S": ""}]}
+    (item,) = cloud.items("latest")
+    assert latest.parse(item).links == {"a.b": Neighbour("far", "radio"), "a.c": Neighbour("near", "")}
     later = batch(readings=[echo(at_ms=NOW - 1_000), interface(), denied("a.d")], sequence=2)
     cloud.ingest(records(envelope(later)))
-    (latest,) = cloud.items("latest")
-    assert latest["l#a.b"] == {"L": [{"S": "far"}, {"S": "radio"}]}
-    assert {name for name in latest if name.startswith("s#")} == {
-        "s#echo#a.b",
-        "s#echo#a.c",
-        "s#interface#a.b",
-        "s#echo#a.d",
-    }
+    (item,) = cloud.items("latest")
+    state = latest.parse(item)
+    assert state.links["a.b"] == Neighbour("far", "radio")
+    assert [(each.reading.kind, each.reading.link) for each in state.series] == [
+        ("echo", "a.b"),
+        ("interface", "a.b"),
+        ("echo", "a.c"),
+        ("echo", "a.d"),
+    ]
 
 
 def test_the_metrics_line_is_in_the_embedded_metric_format(cloud: Cloud) -> None:
@@ -470,6 +471,11 @@ def test_the_metrics_line_is_in_the_embedded_metric_format(cloud: Cloud) -> None
         "Quarantined": 1,
         "Retried": 0,
         "Future": 0,
+        "Changes": 0,
+        "ChangesWaiting": 0,
+        "ChangesDropped": 0,
+        "LatestUnreadable": 0,
+        "LatestLeftOut": 0,
     }
 
 
@@ -492,7 +498,8 @@ def test_the_function_makes_only_the_calls_that_its_role_allows(cloud: Cloud) ->
         if operation == "batch_write_item" and "odd" in repr(request):
             raise invalid(operation)
 
-    event = records(envelope(batch(links=[Link("a.b")])), envelope(batch("odd")), b"poison")
+    down = [interface(up=1), interface(at_ms=NOW - 4_000, up=0)]
+    event = records(envelope(batch(links=[Link("a.b")], readings=down)), envelope(batch("odd")), b"poison")
     assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == []
     assert called == {
         ("batch_write_item", "readings_table"),
@@ -500,6 +507,8 @@ def test_the_function_makes_only_the_calls_that_its_role_allows(cloud: Cloud) ->
         ("put_item", "readings_table"),
         ("put_item", "registry_table"),
         ("batch_get_item", "registry_table"),
+        ("batch_get_item", "latest_table"),
+        ("put_item", "latest_table"),
         ("update_item", "latest_table"),
     }
 

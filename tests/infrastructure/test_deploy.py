@@ -76,6 +76,15 @@ def test_the_engine_s_own_scheduler_is_held_and_the_schedule_is_else_as_written(
     assert parse(found).event == {}
 
 
+def test_changes_of_link_states_are_mailed_when_there_is_an_address(
+    running_engine: Engine, built: dict[Path, bytes]
+) -> None:
+    given = {"Stage": "mailed", "ChangeEmail": "a@b.example"}
+    mailed = deploy.plan(deploy.TEMPLATE, given, built)
+    made = deploy.deploy(running_engine.clients, mailed, differences.load())
+    assert {"ChangeRule", "ChangeTopic", "ChangeTopicPolicy"} <= set(made.physical_ids)
+
+
 def test_the_function_has_the_built_archive_byte_for_byte(
     running_engine: Engine, deployment: Deployment, built: dict[Path, bytes]
 ) -> None:

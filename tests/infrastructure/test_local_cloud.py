@@ -22,7 +22,7 @@ from infrastructure.local.state import StateFolder, read_connection, read_status
 from tests.infrastructure.parts import Gateway, LocalCloud, enrol, eventually
 
 POLICY = "linkpulse-local-gateway"
-PARTS = ["engine", "broker", "function", "mapping", "bridge", "data plane", "rollup"]
+PARTS = ["engine", "broker", "function", "mapping", "bridge", "data-plane", "rollup"]
 
 
 def status(cloud: LocalCloud) -> dict[str, Any]:
@@ -68,6 +68,7 @@ def test_the_connection_file_holds_what_clients_need(local_cloud: LocalCloud) ->
             "mqtt_endpoint",
             "mqtt_port",
             "ca",
+            "iot_data_url",
         ]
     )
     assert form["stack"] == "linkpulse-local"

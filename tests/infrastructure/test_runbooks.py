@@ -23,7 +23,7 @@ def sections() -> dict[str, str]:
 def rows(table: str) -> list[str]:
     """First column of a table of the last part, by its heading."""
     text = sections()["Logs and metrics"]
-    return re.findall(r"^\| `(\w+)` \|", text.split(f"| {table} |")[1].split("\n\n")[0], flags=re.M)
+    return re.findall(r"^\| `([\w ]+)` \|", text.split(f"| {table} |")[1].split("\n\n")[0], flags=re.M)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_commands_name_resources_that_the_stack_has(template: Template, alarm: s
 
 
 def test_the_events_of_the_logs_are_those_that_the_code_writes() -> None:
-    assert sorted(rows("event")) == sorted(set(re.findall(r'"event": "(\w+)"', CODE)))
+    assert sorted(rows("event")) == sorted(set(re.findall(r'"event": "([\w ]+)"', CODE)))
 
 
 def test_the_metrics_that_are_explained_are_sent() -> None:

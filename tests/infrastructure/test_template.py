@@ -263,6 +263,7 @@ def test_every_parameter_has_a_safe_default(template: Template) -> None:
         "LogDays": 14,
         "DeadLetterDays": 90,
         "AlarmEmail": "",
+        "ChangeEmail": "",
         "RunbookUrl": "infrastructure/runbooks.md",
     }
     assert all(each["Description"] for each in template["Parameters"].values())

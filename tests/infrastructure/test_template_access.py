@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cloud import keys
+from cloud import announce, keys
 from tests.translated import Template, arn, code_of, of_type, properties, translated
 
 IOT = "arn:${AWS::Partition}:iot:${AWS::Region}:${AWS::AccountId}:"
@@ -209,14 +209,43 @@ def test_the_ingest_function_may_only_what_it_does(template: Template) -> None:
         "logs:PutLogEvents": [arn("IngestLogs")],
         "s3:PutObject": [{"Fn::Sub": "${DeadLetters.Arn}/aws/lambda/*"}],
         "s3:ListBucket": [arn("DeadLetters")],
+        "events:PutEvents": [
+            {"Fn::Sub": "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/default"}
+        ],
     }
     assert writes == {
         "dynamodb:BatchWriteItem": [arn("ReadingsTable"), arn("QuarantineTable")],
-        "dynamodb:PutItem": [arn("ReadingsTable"), arn("QuarantineTable"), arn("RegistryTable")],
+        "dynamodb:PutItem": [
+            arn("ReadingsTable"),
+            arn("QuarantineTable"),
+            arn("LatestTable"),
+            arn("RegistryTable"),
+        ],
         "dynamodb:UpdateItem": [arn("LatestTable")],
-        "dynamodb:BatchGetItem": [arn("RegistryTable")],
+        "dynamodb:BatchGetItem": [arn("LatestTable"), arn("RegistryTable")],
     }
     assert properties(template, "IngestFunction")["Role"] == arn("IngestRole")
+
+
+def test_events_go_out_under_the_name_that_the_code_gives_and_that_the_rule_waits_for(
+    template: Template,
+) -> None:
+    (put,) = (each for each in statements(template, "IngestRole") if each["Action"] == "events:PutEvents")
+    assert put["Condition"] == {"StringEquals": {"events:source": announce.SOURCE}}
+    pattern = properties(template, "ChangeRule")["EventPattern"]
+    assert (pattern["source"], pattern["detail-type"]) == ([announce.SOURCE], [announce.DETAIL_TYPE])
+    assert pattern["detail"] == {"stage": [{"Ref": "Stage"}]}
+
+
+def test_the_topic_of_changes_takes_messages_from_its_rule_alone(template: Template) -> None:
+    (allow,) = properties(template, "ChangeTopicPolicy")["PolicyDocument"]["Statement"]
+    assert allow == {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sns:Publish",
+        "Resource": {"Ref": "ChangeTopic"},
+        "Condition": {"ArnEquals": {"aws:SourceArn": arn("ChangeRule")}},
+    }
 
 
 def test_the_rollup_function_may_only_what_it_does(template: Template) -> None:
@@ -259,5 +288,6 @@ def test_a_function_may_do_what_its_code_asks_of_dynamodb_and_nothing_else(
 ) -> None:
     code = code_of(properties(template, f"{function}Function")["Handler"])
     asked = {name.replace("_", " ").title().replace(" ", "") for name in re.findall(r"client\.(\w+)\(", code)}
+    asked.discard("PutEvents")  # of EventBridge
     given = granted(template, f"{function}Role")
     assert asked == {action.partition(":")[2] for action in given if action.startswith("dynamodb:")}

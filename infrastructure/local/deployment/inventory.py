@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infrastructure.local.deployment import readers_control, readers_data
+from infrastructure.local.deployment import readers_control, readers_data, readers_messages
 from infrastructure.local.deployment.intrinsics import TemplateError
 from infrastructure.local.deployment.readers_data import Found
 from infrastructure.local.engine import Clients
@@ -17,6 +17,7 @@ READERS: Mapping[str, Reader] = {
     "AWS::CloudWatch::Alarm": readers_control.alarm,
     "AWS::CloudWatch::Dashboard": readers_control.dashboard,
     "AWS::DynamoDB::Table": readers_data.table,
+    "AWS::Events::Rule": readers_messages.event_rule,
     "AWS::IAM::Role": readers_control.role,
     "AWS::IoT::Policy": readers_control.iot_policy,
     "AWS::IoT::TopicRule": readers_control.topic_rule,
@@ -27,7 +28,8 @@ READERS: Mapping[str, Reader] = {
     "AWS::Logs::LogGroup": readers_control.log_group,
     "AWS::S3::Bucket": readers_data.bucket,
     "AWS::S3::BucketPolicy": readers_data.bucket_policy,
-    "AWS::SNS::Topic": readers_control.topic,
+    "AWS::SNS::Topic": readers_messages.topic,
+    "AWS::SNS::TopicPolicy": readers_messages.topic_policy,
     "AWS::Scheduler::Schedule": readers_control.schedule,
 }
 

@@ -165,15 +165,3 @@ def dashboard(clients: Clients, name: str) -> Found:
     """AWS::CloudWatch::Dashboard."""
     found = clients.cloudwatch.get_dashboard(DashboardName=name)
     return Found(present(DashboardName=name, DashboardBody=found["DashboardBody"]))
-
-
-def topic(clients: Clients, arn: str) -> Found:
-    """AWS::SNS::Topic with its subscriptions; its physical id is its ARN."""
-    attributes = clients.sns.get_topic_attributes(TopicArn=arn)["Attributes"]
-    subscriptions = clients.sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]
-    pairs = [{"Protocol": each["Protocol"], "Endpoint": each["Endpoint"]} for each in subscriptions]
-    name = arn.rpartition(":")[2]
-    return Found(
-        present(TopicName=name, DisplayName=attributes.get("DisplayName"), Subscription=pairs),
-        {"TopicArn": arn, "TopicName": name},
-    )
