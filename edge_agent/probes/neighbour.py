@@ -71,6 +71,7 @@ class NeighbourProbe:
                 request = self._request(link, sockets)
                 handles = [each for each in (request.arp, request.lldp, request.icmp) if each >= 0]
                 said = await self._child("neighbours", request, handles)
+        interface_index(link.device)  # it may be gone by now, which is what the child then stumbled over
         return rows(understood(said, read_neighbours))
 
     def _request(self, link: ProbedLink, sockets: NeighbourSockets) -> NeighbourRequest:
