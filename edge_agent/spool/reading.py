@@ -25,6 +25,9 @@ from edge_agent.spool.segments import Segment
 from edge_agent.spool.state import State, decode_state
 
 CHUNK = 1 << 16
+SECTOR, NOISE = 512, b"\xff"
+TRIES = 3
+"""A medium that answers at the third time is not damaged."""
 _BAD = (struct.error, ValueError, KeyError, TypeError)
 MOST_CLAIMED = 4096
 
@@ -59,18 +62,32 @@ class Found:
 
 
 def read_whole(disk: Disk, name: str) -> bytes:
-    """A file; what cannot be read is zeros. Raises OSError when nothing of it can be read."""
+    """A file; a sector that cannot be read is noise. Raises OSError when nothing of it can be read."""
     size = disk.size(name)
-    content, failures, last = bytearray(size), 0, OSError(errno.EIO, "I/O error")
+    content, failed = bytearray(size), 0
     for offset in range(0, size, CHUNK):
-        try:
-            data = disk.read(name, offset, CHUNK)
-            content[offset : offset + len(data)] = data
-        except OSError as exc:
-            failures, last = failures + 1, exc
-    if size and failures * CHUNK >= size:
-        raise last
+        failed += _read_into(content, disk, name, offset, min(CHUNK, size - offset))
+    if size and failed >= size:
+        raise OSError(errno.EIO, "nothing of it can be read", name)
     return bytes(content)
+
+
+def _read_into(content: bytearray, disk: Disk, name: str, offset: int, size: int) -> int:
+    """Read a part of a file, around sectors that cannot be read; returns how many bytes these have."""
+    for _ in range(TRIES):
+        try:
+            data = disk.read(name, offset, size)
+        except OSError:
+            continue
+        content[offset : offset + len(data)] = data
+        return 0
+    if size <= SECTOR:
+        content[offset : offset + size] = NOISE * size  # zeros would pass for a write that was cut off
+        return size
+    half = -(-size // (2 * SECTOR)) * SECTOR
+    return _read_into(content, disk, name, offset, half) + _read_into(
+        content, disk, name, offset + half, size - half
+    )
 
 
 def read_all(disk: Disk, gateway: str) -> Found:
