@@ -243,21 +243,18 @@ def _batches(found: Found, name: str, data: bytes, scanned: Scan) -> None:
     if gateway != found.gateway:
         found.foreign.append(name)
         return
-    for start, end in [each for each in scanned.damaged if is_torn(memoryview(data), *each)]:
-        scanned.damaged.remove((start, end))
-        scanned.torn += end - start
+    _forgive_holes(scanned, data)
     _note_damage(found, name, scanned)
     if not scanned.frames:
         _without_frames(found, name, scanned)
         return
     if scanned.damaged and scanned.damaged[-1][1] == scanned.end:
         found.is_unsure = True
-    if not scanned.torn and not scanned.damaged:
-        pass
-    else:
+    if scanned.torn or scanned.damaged:
         segment.used = segment.size
     found.segments.append(segment)
-    found.starts.append(start if start >= 0 else segment.start)
+    segment.origin = start if start >= 0 else segment.start
+    found.starts.append(segment.origin)
 
 
 def _marks(found: Found, name: str, data: bytes, scanned: Scan) -> None:
@@ -277,12 +274,17 @@ def _marks(found: Found, name: str, data: bytes, scanned: Scan) -> None:
         except _BAD:
             scanned.damaged.append((frame.offset, frame.end))
     # Most marks are not synced one by one: holes that were never written are no damage.
-    for start, end in [each for each in scanned.damaged if is_torn(memoryview(data), *each)]:
-        scanned.damaged.remove((start, end))
-        scanned.torn += end - start
+    _forgive_holes(scanned, data)
     found.facts = facts or found.facts
     _note_damage(found, name, scanned)
     found.is_unsure = found.is_unsure or bool(scanned.damaged)
+
+
+def _forgive_holes(scanned: Scan, data: bytes) -> None:
+    """Count what never was written as torn, not as damaged."""
+    for hole in [each for each in scanned.damaged if is_torn(memoryview(data), *each)]:
+        scanned.damaged.remove(hole)
+        scanned.torn += hole[1] - hole[0]
 
 
 def _order(found: Found) -> None:

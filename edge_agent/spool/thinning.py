@@ -53,7 +53,7 @@ def thin_pair(store: Store, segments: Sequence[Segment]) -> bool:
     store.lose(made.losses, removing=removing, adopting=name)
     store.disk.rename(name + NEW, name)
     store.disk.sync_folder()
-    segment = Segment(name, size, owner.epoch, used=size, level=level)
+    segment = Segment(name, size, owner.epoch, used=size, level=level, origin=owner.first)
     at = len(frames[0])
     for (head, _), frame in zip(made.batches, frames[1:], strict=True):
         segment.note(head, at, len(frame))
