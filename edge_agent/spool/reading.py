@@ -109,6 +109,7 @@ def read_all(disk: Disk, gateway: str) -> Found:
 def _note_damage(found: Found, name: str, scanned: Scan) -> None:
     found.damaged += [(name, start, end) for start, end in scanned.damaged]
     found.torn += scanned.torn
+    found.is_unsure = found.is_unsure or scanned.is_cut
 
 
 def _without_frames(found: Found, name: str, scanned: Scan) -> None:
@@ -136,7 +137,7 @@ def _journal(found: Found, name: str, data: bytes, scanned: Scan) -> None:
         _newer(found, state)
     _note_damage(found, name, scanned)
     is_tail_damaged = bool(scanned.damaged) and scanned.damaged[-1][1] == scanned.end
-    found.is_tail_clean = not (scanned.torn or is_tail_damaged)
+    found.is_tail_clean = not (scanned.torn or is_tail_damaged or scanned.is_cut)
     if not scanned.frames:
         _without_frames(found, name, scanned)
         found.is_tail_clean = False

@@ -102,7 +102,7 @@ class Segments:
         """Whether the last file takes so many bytes more of this epoch."""
         if self.closed or not self.files:
             return False
-        return self.files[-1].epoch == epoch and self.files[-1].used + size <= self.files[-1].size
+        return self.files[-1].epoch == epoch and self.files[-1].used + size < self.files[-1].size
 
     def begin(self, number: int, size: int, owner: Owner) -> None:
         """Begin another file."""

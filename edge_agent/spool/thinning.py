@@ -44,11 +44,11 @@ def thin_pair(store: Store, segments: Sequence[Segment]) -> bool:
     owner = Owner(pair[0].epoch, pair[0].start, store.state.gateway, level)
     frames = [encode_frame(Record.OWNER, owner.encode())]
     frames += [encode_frame(Record.BATCH, head.encode(payload)) for head, payload in made.batches]
-    size = sum(map(len, frames))
+    size = sum(map(len, frames)) + 1
     if size > sum(each.size for each in pair) * 3 // 4:
         return False
     name = name_of(BATCHES, store.number())
-    _write(store, name + NEW, frames)
+    _write(store, name + NEW, [*frames, b"\0"])  # full to the last byte it would look cut
     removing = [each.name for each in pair]
     store.lose(made.losses, removing=removing, adopting=name)
     store.disk.rename(name + NEW, name)
