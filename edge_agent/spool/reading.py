@@ -59,6 +59,8 @@ class Found:
     is_unsure: bool = False
     """Whether numbers may have been given, and sent, that nothing tells of."""
     is_tail_clean: bool = True
+    is_journal_cut: bool = False
+    """Whether the newest part of the journal was longer once, by nobody knows how much."""
 
 
 def read_whole(disk: Disk, name: str) -> bytes:
@@ -138,6 +140,7 @@ def _journal(found: Found, name: str, data: bytes, scanned: Scan) -> None:
     _note_damage(found, name, scanned)
     is_tail_damaged = bool(scanned.damaged) and scanned.damaged[-1][1] == scanned.end
     found.is_tail_clean = not (scanned.torn or is_tail_damaged or scanned.is_cut)
+    found.is_journal_cut = scanned.is_cut
     if not scanned.frames:
         _without_frames(found, name, scanned)
         found.is_tail_clean = False

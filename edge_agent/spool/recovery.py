@@ -210,6 +210,8 @@ def _frontier(store: Store, rows: Ranges, sent_end: int) -> int:
 
 def _begin(store: Store, missing: list[tuple[int, int]], acked: list[tuple[int, int]], found: Found) -> None:
     losses = [Lost(Loss.DAMAGED, start, end) for start, end in missing]
+    if found.is_journal_cut:
+        losses.append(Lost(Loss.DAMAGED, None, 0))  # more may be missing than anything tells of
     if losses or acked or found.is_unsure or not store.journal.files:
         store.lose(losses, acked)
     store.forget(

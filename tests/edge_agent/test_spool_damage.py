@@ -85,7 +85,7 @@ def test_a_spool_opens_around_a_sector_that_cannot_be_read(sort: str) -> None:
     stats = spool.stats()
     assert disk.failures and stats.held == 0
     assert stats.accepted == stats.acked + stats.dropped
-    assert len({each for each in cloud.echoes}) + stats.dropped_by[Loss.DAMAGED] >= 200
+    assert len(set(cloud.echoes)) + stats.dropped_by[Loss.DAMAGED] >= 200
 
 
 def test_a_damaged_file_keeps_its_place_and_gives_nothing_out_twice() -> None:
