@@ -105,6 +105,8 @@ def read_all(disk: Disk, gateway: str) -> Found:
     _order(found)
     if ((found.journal or found.segments) and not found.marks) or (found.marks and not found.journal):
         found.is_unsure = True  # a file is missing that is always there
+    if found.marks and not found.journal:
+        found.is_journal_cut = True
     return found
 
 
