@@ -30,7 +30,9 @@ def add_probe(parser: argparse.ArgumentParser) -> None:
     kinds = "\n".join(f"  {name.ljust(width)}  {what}" for name, what in PROBE_KINDS.items())
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = f"kinds:\n{kinds}\n\n{PROBE_EXITS}"
-    parser.add_argument("kind", choices=(*PROBE_KINDS, *ALIASES), metavar="KIND", help="see below")
+    parser.add_argument(
+        "kind", type=str.lower, choices=(*PROBE_KINDS, *ALIASES), metavar="KIND", help="see below"
+    )
     parser.add_argument("target", nargs="?", metavar="TARGET", help="a host or address, or an interface")
     parser.add_argument("--count", type=int, metavar="N", help="requests in the round (icmp 5, tcp 3)")
     parser.add_argument("--interval", type=_seconds, metavar="S", help="seconds between requests (icmp 0.2)")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edge_agent.config import GATEWAY_LINK, GATEWAY_PROBES, LinkSettings
 from edge_agent.config_sources import Sources, Table, suggestion
-from edge_agent.probes import PROBES
+from edge_agent.probes import KIND_OF, PROBES
 
 MAX_LINKS = 5_000
 """What one process measures on the smallest gateways; a batch carries a part of them (edge_agent.sealing)."""
@@ -74,7 +74,7 @@ def _probe_problems(link: LinkSettings) -> list[str]:
             problems.append(wrong)
         if name not in PROBES:
             continue
-        kind = str(getattr(PROBES[name], "kind", name))
+        kind = KIND_OF[name]
         if kind in kinds:
             problems.append(f"has {kinds[kind]!r} and {name!r}, which give the same readings")
         kinds.setdefault(kind, name)

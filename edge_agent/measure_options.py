@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -24,6 +25,8 @@ WAITING = {"echo": 0.9, "stamp": 0.75, "connect": 0.9, "dns": 0.9}
 """Probes whose --timeout is that of one answer, and the part of a round's timeout that they use."""
 COUNTS = {"path": "attempts", "capacity": "packets"}
 """What --count sets, where that is not ``count``."""
+WAY = ("interface", "vlan", "source", "mark", "next_hop")
+"""Options that say which way packets take."""
 _SENDING = {"echo": 0.79, "stamp": 0.64, "connect": 0.49, "dns": 0.49}
 """The part of it that they may send in."""
 _SPACINGS_S = {"connect": 0.1, "dns": 0.1}
@@ -32,14 +35,16 @@ _SPACINGS_S = {"connect": 0.1, "dns": 0.1}
 
 def link_of(name: str, options: Namespace) -> ProbedLink:
     """The link that the options describe; raises ConfigError when one does not fit."""
+    by_interface = NEEDS.get(name) == "interface" and name != "load"
+    wanted = options.target or (options.interface if by_interface else "")
+    problems = list(_misplaced(name, options, by_interface))
+    if problems:
+        raise ConfigError(problems)
     if name == "host":
         return ProbedLink(GATEWAY_LINK)
-    if not options.target:
-        raise ConfigError([f"edge-agent probe {options.kind}: TARGET is missing"])
-    by_interface = NEEDS.get(name) == "interface" and name != "load"
     values = {
-        "interface": options.target if by_interface else options.interface,
-        "target": "" if by_interface else options.target,
+        "interface": wanted if by_interface else options.interface,
+        "target": "" if by_interface else wanted,
         "next_hop": options.next_hop,
         "source": options.source,
         "vlan": options.vlan,
@@ -47,14 +52,35 @@ def link_of(name: str, options: Namespace) -> ProbedLink:
     }
     given = {key: Given(value, f"--{key.replace('_', '-')}") for key, value in values.items() if value}
     fixed = {"id": Given("x", ""), "probes": Given([name], "")}
-    problems: list[str] = []
     link = build(Table("edge-agent probe", "", fixed | given), LinkSettings, Path.cwd(), problems)
-    if name == "load" and not options.interface:
-        problems.append("edge-agent probe load: --interface is missing: whose traffic is the load?")
     if link is None or problems:
         raise ConfigError(problems)
     probed = link.probed
-    return ProbedLink(options.target, *(getattr(probed, each.name) for each in fields(probed)[1:]))
+    return ProbedLink(wanted, *(getattr(probed, each.name) for each in fields(probed)[1:]))
+
+
+def _misplaced(name: str, options: Namespace, by_interface: bool) -> Iterator[str]:
+    """What target and way of packets lack or have too much, and a target that is none."""
+    command, wanted, interface = f"edge-agent probe {options.kind}", options.target, options.interface
+    if name == "host":
+        if wanted or any(getattr(options, each) for each in WAY):
+            yield f"{command}: measures this machine: it takes no TARGET and no way of packets"
+        return
+    if not (wanted or (by_interface and interface)):
+        yield f"{command}: TARGET is missing"
+    elif by_interface:
+        if wanted and interface and wanted != interface:
+            yield f"{command}: TARGET and --interface are two interfaces: give one"
+        return
+    elif not wanted.isprintable():
+        yield f"{command}: TARGET is {wanted!a}, which has bytes that no name has"
+    elif "/" in wanted or re.fullmatch(r"[^:]*:[0-9]+|\[.*", wanted):
+        path = " and --set path=/..." if name == "http" else ""
+        yield f"{command}: TARGET is {wanted!r}, not a host: give its name or address, and --port{path}"
+    if name == "load" and not interface:
+        yield f"{command}: --interface is missing: whose traffic is the load?"
+    elif options.vlan and not interface:
+        yield f"{command}: --interface is missing: whose VLAN is {options.vlan}?"
 
 
 def settings_of(name: str, options: Namespace) -> Settings:

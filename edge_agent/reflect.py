@@ -15,10 +15,12 @@ from edge_agent.config_load import build
 from edge_agent.config_sources import Given, Table
 from edge_agent.contract import Outcome
 from edge_agent.probes import ProbeError
+from edge_agent.probes.shared_key import NoKeyFile, check_key_file
+from edge_agent.reflector.listening import named
 from edge_agent.reflector.reflector import Reflector
 from edge_agent.reflector.settings import ReflectorSettings
 
-OK, UNAVAILABLE, DENIED = 0, 69, 77
+OK, NO_INPUT, UNAVAILABLE, DENIED = 0, 66, 69, 77
 """Exit codes of sysexits.h."""
 TELL_S = 1.0
 
@@ -27,10 +29,17 @@ def reflect(options: Namespace) -> int:
     """Answer until interrupted, then print what was answered; raises ConfigError for a wrong option."""
     settings = settings_of(options)
     try:
+        check_key_file(settings.key_file)
         counters = asyncio.run(_serve(settings, tells=sys.stderr.isatty()))
     except ProbeError as exc:
         print(f"edge-agent reflect: {exc.message}", file=sys.stderr)
-        return DENIED if exc.outcome is Outcome.DENIED else UNAVAILABLE
+        return (
+            NO_INPUT
+            if isinstance(exc, NoKeyFile)
+            else DENIED
+            if exc.outcome is Outcome.DENIED
+            else UNAVAILABLE
+        )
     if options.json:
         print(json.dumps(counters, indent=2))
     else:
@@ -88,7 +97,7 @@ def _promise(settings: ReflectorSettings) -> list[str]:
         ports.append(f"bulk transfers on TCP {settings.train_port}")
     mode = "with a valid signature" if settings.key_file else "of anybody there"
     return [
-        f"answering on {settings.listen}: {', '.join(ports)}; Ctrl-C ends it",
+        f"answering on {named(settings.listen)}: {', '.join(ports)}; Ctrl-C ends it",
         f"packets {mode} in {', '.join(settings.allow)}",
     ]
 

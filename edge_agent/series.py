@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
 from edge_agent.budget import Spend
 from edge_agent.config import GATEWAY_LINK, Config
-from edge_agent.probes import PROBES, Probe, Settings
+from edge_agent.probes import Probe, Settings, probe_class
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.echo import EchoProbe
-from edge_agent.probes.load import LoadProbe
 from edge_agent.probes.on_path import OnPath
 from edge_agent.probes.resolve import Resolver
 from edge_agent.profile import Profile
 from edge_agent.schedule import Series
+
+if TYPE_CHECKING:
+    from edge_agent.probes.echo import EchoProbe
+    from edge_agent.probes.load import LoadProbe
 
 HOST = ProbedLink(GATEWAY_LINK)
 """What the probes of the gateway itself are recorded under."""
@@ -71,10 +74,9 @@ def _make_probes(
 ) -> dict[str, Probe]:
     """The probes by name; ``resolver`` is one for all of them, else each has its own."""
     probes = {name: _make_probe(name, settings[name], resolver) for name in sorted(names)}
-    load, echo = probes.get("load"), probes.get("echo")
-    if isinstance(load, LoadProbe) and isinstance(echo, EchoProbe):
+    if {"load", "echo"} <= names:
         # It learns the round trips from the echoes that the link sends anyway.
-        echo.observe(load)
+        cast("EchoProbe", probes["echo"]).observe(cast("LoadProbe", probes["load"]))
     return {
         name: OnPath(probe, settings[name].timeout_s, resolver) if name in ROUTED else probe
         for name, probe in probes.items()
@@ -83,8 +85,8 @@ def _make_probes(
 
 def _make_probe(name: str, settings: Settings, resolver: Resolver | None) -> Probe:
     if resolver is None or name not in ROUTED - ASKS_ITSELF:
-        return PROBES[name](settings)
-    return PROBES[name](settings, resolver=resolver)
+        return probe_class(name)(settings)
+    return probe_class(name)(settings, resolver=resolver)
 
 
 def _budgeted(

@@ -87,7 +87,8 @@ def _lines(
         ("epoch", f"{stats.epoch:016x}"),
         (
             "waiting",
-            f"{stats.held - missing:,} readings: {stats.batches:,} batches, {stats.unsealed:,} unsealed",
+            f"{stats.held - missing:,} readings, {stats.unsealed:,} of them unsealed; "
+            f"sealed batches: {stats.batches:,}",
         ),
         ("oldest", _time(stats.oldest_ms)),
         ("on disk", f"{stats.bytes / 2**20:.1f} of {max_bytes / 2**20:.0f} MiB"),

@@ -10,6 +10,10 @@ def folder_of(path: Path) -> Path:
 
     Before it was a folder of its own the spool was one file, spool.db, and enrolment wrote that into configs.
     """
-    if not path.is_file():
+    try:
+        is_file = path.is_file()
+    except PermissionError:  # to whoever only asks for the status
+        is_file = False
+    if not is_file:
         return path
     return path.with_suffix("") if path.suffix else path.with_name(f"{path.name}.folder")

@@ -43,7 +43,8 @@ def is_alive(pid: int) -> bool:
 def presence(status: Status, clock: Clock, is_alive: IsAlive) -> tuple[int | None, str]:
     """Whether the agent runs: an exit status unless it does and works, and how to say it."""
     ago_s = clock.monotonic() - status.since_boot_s
-    if status.boot != clock.boot_id():
+    # In a container a service may see another boot id than its users: a process that is there says more.
+    if status.boot != clock.boot_id() and not is_alive(status.pid):
         return NOT_RUNNING, "not running: the machine was started anew since it last said something"
     if status.is_stopped:
         return NOT_RUNNING, f"not running: stopped {duration_text(ago_s)} ago"
@@ -64,12 +65,17 @@ def places(environment: Mapping[str, str], spool: Path | None) -> list[Path]:
 
 
 def newest(paths: Iterable[Path], spool: Path | None) -> Status | None:
-    """The status written last of the agent with this spool; raises StatusError when one cannot be read."""
-    found = []
+    """The status written last of the agent with this spool; raises StatusError when none can be read."""
+    found, unread = [], []
     for path in paths:
         with suppress(FileNotFoundError):
-            found.append(file.read(path))
+            try:
+                found.append(file.read(path))
+            except StatusError as exc:
+                unread.append(exc)
     mine = [each for each in found if spool is None or each.spool.path == str(spool)]
+    if unread and not mine:
+        raise unread[0]
     return max(mine, key=lambda each: each.written_ms, default=None)
 
 

@@ -70,8 +70,17 @@ def _warnings(reading: Reading) -> list[str]:
     if Flag.PATH_CHANGED in reading.flags and reading.kind != "path":
         lines.append("the path changed during the round or since the one before")
     if Flag.CLOCK_STEPPED in reading.flags:
-        lines.append("the clock was set during the round")
+        lines.append(_step(reading))
     return lines
+
+
+def _step(reading: Reading) -> str:
+    """Whose clock it was, as far as one can tell."""
+    if reading.kind != "stamp":
+        return "the clock was set during the round"
+    if reading["received"] and reading["rtt_min_us"] is None:
+        return "the reflector's times cannot be: it does not tell the time, or its clock was set meanwhile"
+    return "the clock of this machine or of the reflector was set during the round"
 
 
 def _provenance(reading: Reading) -> str:

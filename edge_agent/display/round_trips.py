@@ -28,7 +28,10 @@ def connect_line(reading: Reading) -> str:
 def http_line(reading: Reading) -> str:
     """HTTP on one line."""
     if not reading["answered"]:
-        return "refused" if reading["refused"] else "no answer"
+        if reading["refused"]:
+            return "refused"
+        closed = reading["connect_us"] is not None and not reading["timed_out"]
+        return "closed before an answer came" if closed else "no answer"
     return f"status {count(reading['status'])}, first byte after {ms(reading['first_byte_us'])} ms"
 
 

@@ -121,7 +121,9 @@ def host_report(reading: Reading) -> list[str]:
         f"{count(reading['frequency_mhz'])} MHz" + "".join(f", {each}" for each in _heat(reading)),
         f"memory {memory(reading['memory_available_kib'])} of {memory(reading['memory_total_kib'])} free, "
         f"swap {memory(reading['swap_used_kib'])} used",
-        f"disk {memory(reading['disk_free_kib'])} of {memory(reading['disk_total_kib'])} free",
+        "disk not known: is there such a folder?"
+        if reading["disk_total_kib"] is None
+        else f"disk {memory(reading['disk_free_kib'])} of {memory(reading['disk_total_kib'])} free",
         f"power: {', '.join(_power(reading)) or 'not told'}",
         f"up for {NOTHING if uptime is None else f'{uptime / 86_400:.1f}'} days; "
         f"agent {memory(reading['agent_rss_kib'])}, CPU {percent(reading['agent_cpu_permille'])} of one core",

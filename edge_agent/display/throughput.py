@@ -13,7 +13,7 @@ def capacity_line(reading: Reading) -> str:
     """A capacity with its error bar on one line."""
     estimate = reading["capacity_kbps"]
     if estimate is None:
-        return "no estimate"
+        return f"no estimate: {_missing(reading)}"
     if reading["lower_bound"]:
         return f"at least {rate(estimate)}: the sender was the limit"
     low, high = rate(reading["low_kbps"]), rate(reading["high_kbps"])
@@ -23,7 +23,9 @@ def capacity_line(reading: Reading) -> str:
 
 def capacity_report(reading: Reading) -> list[str]:
     """A capacity at length."""
-    spent = f"{count(reading['sent'])} packets sent, {count(reading['received'])} arrived"
+    came = reading["received"]
+    arrived = "how many arrived is not known" if came is None else f"{came} arrived"
+    spent = f"{count(reading['sent'])} packets sent, {arrived}"
     lines = [
         f"capacity (IP layer, this direction): {capacity_line(reading)}",
         f"{spent}, {size(reading['spent_bytes'])} spent, sent at {rate(reading['sender_kbps'])}",
@@ -36,6 +38,13 @@ def capacity_report(reading: Reading) -> list[str]:
     if reading["trust"] is not None:
         lines.append(f"trust: {_trust(reading)}")
     return lines
+
+
+def _missing(reading: Reading) -> str:
+    """Why a round gives no estimate."""
+    if reading["received"] is None:
+        return "the far end did not tell what arrived: it is busy, or its answers were lost"
+    return "too few packets arrived" if reading["received"] else "no packet arrived"
 
 
 def _trust(reading: Reading) -> str:
@@ -60,8 +69,9 @@ def bulk_report(reading: Reading) -> list[str]:
 
 def load_line(reading: Reading) -> str:
     """The median round trip by load on one line."""
-    medians = ", ".join(f"{name} {ms(reading[f'{name}_p50_us'])} ms" for name in _LOADS)
-    return f"median rtt {medians}"
+    known = [name for name in _LOADS if reading[f"{name}_p50_us"] is not None]
+    medians = ", ".join(f"{name} {ms(reading[f'{name}_p50_us'])} ms" for name in known)
+    return f"median rtt {medians}" if known else "no echo came back"
 
 
 def load_report(reading: Reading) -> list[str]:
@@ -70,7 +80,9 @@ def load_report(reading: Reading) -> list[str]:
         return ["load not known: the interface reports no speed; see reference_kbps of [probe.load]"]
     lines = [f"load is a part of {rate(reading['reference_kbps'])}"]
     for name, range_of in _LOADS.items():
-        figures = f"p50 {ms(reading[f'{name}_p50_us'])} ms, p95 {ms(reading[f'{name}_p95_us'])} ms"
-        echoes = f"{count(reading[f'{name}_echoes'])} echoes"
-        lines.append(f"{name} ({range_of}): {echoes}, {figures}, at {rate(reading[f'{name}_kbps'])}")
+        figures = {each: reading[f"{name}_{each}_us"] for each in ("p50", "p95")}
+        told = [f"{each} {ms(figure)} ms" for each, figure in figures.items() if figure is not None]
+        told += [f"at {rate(reading[f'{name}_kbps'])}"] if told else []
+        echoes = f"{reading[f'{name}_echoes'] or 'no'} echoes"
+        lines.append(f"{name} ({range_of}): {', '.join([echoes, *told])}")
     return lines

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 
 from edge_agent.contract import Outcome
 from edge_agent.probes.binding import ProbedLink
+from edge_agent.probes.connect_settings import SPACING_S, ConnectSettings
 from edge_agent.probes.probe import (
-    SYN_HEADER,
-    TCP_HEADER,
-    Cadence,
     Measurement,
     ProbeError,
-    require_between,
 )
 from edge_agent.probes.resolve import Endpoint, Resolver
 from edge_agent.probes.tcp import connect_tcp, open_tcp
@@ -26,32 +23,6 @@ REPORT_AT = 0.9
 RESOLVE_WITHIN = 0.5
 ANSWER_WITHIN = 0.1
 """The part of its timeout that an answer has at least; with less to go, nothing more is tried."""
-SPACING_S = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectSettings(Cadence):
-    """How a link's target is connected to."""
-
-    period_s: float = 60
-    timeout_s: float = 5
-    """Of the whole round."""
-    count: int = 3
-    port: int = 443
-
-    def __post_init__(self) -> None:
-        section = "probe.connect"
-        self.check_cadence(section)
-        require_between(section, "count", self.count, 1, 100)
-        require_between(section, "port", self.port, 1, 65_535)
-        if self.count * SPACING_S > self.timeout_s / 2:
-            raise ValueError(f"{section}: {self.count} connections 100 ms apart do not fit timeout_s")
-
-    def round_bytes(self, ip_header: int) -> int:
-        """Every SYN that fits the time with its answer, and the end of a connection that stood."""
-        syns = int(self.timeout_s + 1).bit_length()  # after 1, 3, 7, ... s one that has no answer is repeated
-        opening, closing = 2 * syns * (ip_header + SYN_HEADER), 4 * (ip_header + TCP_HEADER)
-        return self.count * (opening + closing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from edge_agent.contract import Outcome
 from edge_agent.probes.binding import ProbedLink, bind
 from edge_agent.probes.dns_lookup import Lookup, summary
 from edge_agent.probes.dns_message import Query, question
-from edge_agent.probes.probe import UDP_HEADER, Cadence, Measurement, ProbeError, require_between
+from edge_agent.probes.dns_settings import SPACING_S, DnsSettings
+from edge_agent.probes.probe import Measurement, ProbeError
 from edge_agent.probes.resolve import Endpoint, Resolver
 from edge_agent.probes.socket_errors import probe_error
 from edge_agent.probes.stamped_udp import ask_for_stamps, moment, received
@@ -23,43 +24,8 @@ REPORT_AT = 0.9
 RESOLVE_WITHIN = 0.5
 ANSWER_WITHIN = 0.1
 """The part of its timeout that an answer has at least; with less to go, nothing more is asked."""
-SPACING_S = 0.1
-LONGEST_ANSWER = 512
 WARM_UP_S = 0.05
 """The kernel begins to stamp what it receives a moment after it has been asked to (a work queue's)."""
-
-
-@dataclass(frozen=True, slots=True)
-class DnsSettings(Cadence):
-    """What is asked of the name server that is the link's target."""
-
-    period_s: float = 60
-    timeout_s: float = 5
-    """Of the whole round."""
-    count: int = 3
-    port: int = 53
-    name: str = "."
-    """What is asked for; the root's name servers are known to every resolver."""
-    record: str = "NS"
-    """NS, A or AAAA."""
-
-    def __post_init__(self) -> None:
-        section = "probe.dns"
-        self.check_cadence(section)
-        require_between(section, "count", self.count, 1, 100)
-        require_between(section, "port", self.port, 1, 65_535)
-        if self.count * SPACING_S > self.timeout_s / 2:
-            raise ValueError(f"{section}: {self.count} queries 100 ms apart do not fit timeout_s")
-        for setting, name, record in (("record", ".", self.record), ("name", self.name, "NS")):
-            try:
-                question(name, record)
-            except ValueError as exc:
-                raise ValueError(f"{section}: {setting} is not good: {exc}") from exc
-
-    def round_bytes(self, ip_header: int) -> int:
-        """Every query, and the longest answer to one without EDNS (RFC 1035 section 2.3.4)."""
-        query = len(Query(0, question(self.name, self.record)).message)
-        return self.count * (2 * (ip_header + UDP_HEADER) + query + LONGEST_ANSWER)
 
 
 @dataclass(slots=True)

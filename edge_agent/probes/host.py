@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from edge_agent.contract import KINDS, Outcome, row
 from edge_agent.probes.binding import ProbedLink
+from edge_agent.probes.host_settings import HostSettings
 from edge_agent.probes.power_supply import read_power
-from edge_agent.probes.probe import Cadence, Measurement, ProbeError
+from edge_agent.probes.probe import Measurement, ProbeError
 from edge_agent.probes.raspberry_pi import throttled
 
 T = TypeVar("T")
@@ -24,19 +25,6 @@ _FREEZING_CK = 27_315
 _COLDEST_C, _HOTTEST_C = -100, 200
 """A sensor that says more is broken or not there."""
 _LARGEST = {column.name: column.maximum for column in KINDS["host"].columns}
-
-
-@dataclass(frozen=True, slots=True)
-class HostSettings(Cadence):
-    """How often the machine is looked at."""
-
-    period_s: float = 60
-    timeout_s: float = 5
-    disk: Path = Path("/")
-    """A folder of the file system whose space is reported."""
-
-    def __post_init__(self) -> None:
-        self.check_cadence("probe.host")
 
 
 @dataclass(frozen=True, slots=True)

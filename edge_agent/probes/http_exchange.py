@@ -14,6 +14,8 @@ from edge_agent.probes.probe import Measurement, ProbeError
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})[ \r\n]")
 _LONGEST_LINE = 1024
+_FINAL = 200
+"""Below are responses after which the one that counts is still to come (RFC 9110 section 15.2)."""
 _DEFAULT_PORTS = {True: 443, False: 80}
 
 
@@ -33,7 +35,7 @@ class Exchange:
         """The http reading.
 
         The time to first byte is the sum of the phases, so without our own work between them. A request that
-        was neither answered nor refused nor timed out was broken off, or answered by no HTTP.
+        was neither answered nor refused nor timed out was broken off.
         """
         phases = (self.resolve_ns, self.connect_ns, self.tls_ns, self.wait_ns)
         answered = self.status is not None
@@ -93,8 +95,8 @@ async def exchange(
 ) -> None:
     """Send the request and read the status line; takes over the connected socket and closes it.
 
-    What the peer or the link breaks ends the exchange where it is. Raises ProbeError for a certificate that
-    is not good: what the settings ask for cannot be measured.
+    What the peer or the link breaks off ends the exchange where it is. Raises ProbeError for a certificate
+    that is not good, and for what speaks no TLS or no HTTP: what the settings ask for cannot be measured.
     """
     started_ns = time.monotonic_ns()
     writer: asyncio.StreamWriter | None = None
@@ -105,10 +107,20 @@ async def exchange(
         if context:
             into.tls_ns = time.monotonic_ns() - started_ns
         await _ask(reader, writer, message, into)
+        if into.status is None:
+            raise ProbeError(Outcome.FAILED, f"{host} answers, but speaks no HTTP on that port")
     except ssl.SSLCertVerificationError as exc:
         message_ = f"TLS with {host}: {exc.verify_message}: name the server in host, or set verify = false"
         raise ProbeError(Outcome.FAILED, message_) from exc
-    except (OSError, EOFError, asyncio.LimitOverrunError):
+    except asyncio.LimitOverrunError as exc:
+        raise ProbeError(Outcome.FAILED, f"{host} answers without end, which is no HTTP") from exc
+    except ssl.SSLError as exc:
+        if into.tls_ns is not None or isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return
+        reason = (exc.reason or str(exc)).lower().replace("_", " ")
+        message_ = f"TLS with {host}: {reason}: where that port speaks no TLS, set tls = false"
+        raise ProbeError(Outcome.FAILED, message_) from exc
+    except (OSError, EOFError):
         return
     finally:
         if writer:
@@ -125,4 +137,9 @@ async def _ask(
     writer.write(message)
     first = await reader.readexactly(1)
     into.wait_ns = time.monotonic_ns() - sent_ns
-    into.status = status(first + await reader.readuntil(b"\n"))
+    code = status(first + await reader.readuntil(b"\n"))
+    while code and code < _FINAL:
+        while (await reader.readuntil(b"\n")).strip():
+            continue
+        code = status(await reader.readuntil(b"\n"))
+    into.status = code

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from edge_agent.contract import Outcome, row
 from edge_agent.probes.binding import ProbedLink
+from edge_agent.probes.interface_settings import InterfaceSettings
 from edge_agent.probes.netlink80211 import Station
-from edge_agent.probes.probe import Cadence, Measurement, ProbeError
+from edge_agent.probes.probe import Measurement, ProbeError
 from edge_agent.probes.socket_errors import interface_index
 from edge_agent.probes.wifi import read_wifi
 
@@ -35,17 +36,6 @@ _LEAST_FRAME = 60
 """Bytes of the shortest Ethernet frame that a driver counts: so many packets could pass at most."""
 _SLACK = 1.1
 """The time between two readings is not exactly that between the kernel's two answers."""
-
-
-@dataclass(frozen=True, slots=True)
-class InterfaceSettings(Cadence):
-    """How often an interface is read."""
-
-    period_s: float = 10
-    timeout_s: float = 2
-
-    def __post_init__(self) -> None:
-        self.check_cadence("probe.interface")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,35 +13,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_agent.contract import KINDS, Outcome, row
+from edge_agent.contract import Outcome, row
 from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.load_bins import NAMES, Bin, bin_of
-from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
+from edge_agent.probes.load_settings import _LARGEST_KBPS, LoadSettings
+from edge_agent.probes.probe import Measurement, ProbeError
 from edge_agent.probes.sysfs import number
 
 LEAST_REFERENCE_KBPS = 1_000
 """The largest rate seen is no reference below this: a link that never carried anything is not busy."""
 SHORTEST_S = 0.02
 """A round shorter than this says little about a rate: one packet more or less would decide."""
-_LARGEST_KBPS = KINDS["load"].columns[0].maximum
 _SYSFS = Path("/sys/class/net")
-
-
-@dataclass(frozen=True, slots=True)
-class LoadSettings(Cadence):
-    """How often the round trips are reported by load, each time those since the report before."""
-
-    period_s: float = 300
-    timeout_s: float = 5
-    reference_kbps: int = 0
-    """What the link can carry; 0: the interface's negotiated speed, else the largest rate seen.
-
-    Set it where the interface is faster than the link, as that of a modem mostly is.
-    """
-
-    def __post_init__(self) -> None:
-        self.check_cadence("probe.load")
-        require_between("probe.load", "reference_kbps", self.reference_kbps, 0, _LARGEST_KBPS)
 
 
 @dataclass(frozen=True, slots=True)

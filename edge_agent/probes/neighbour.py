@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 
 from edge_agent.contract import Outcome, row
@@ -12,43 +11,16 @@ from edge_agent.discovery.messages import PROTOCOLS, Neighbour, NeighbourRequest
 from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.discovery_child import ask, understood
 from edge_agent.probes.discovery_sockets import NeighbourSockets, neighbour_sockets
-from edge_agent.probes.path import START_S, halves
-from edge_agent.probes.probe import Cadence, Measurement, ProbeError, require_between
+from edge_agent.probes.neighbour_settings import NeighbourSettings
+from edge_agent.probes.path import halves
+from edge_agent.probes.probe import Measurement, ProbeError
 from edge_agent.probes.route import Question, Routes, RoutesUnknown
 from edge_agent.probes.socket_errors import interface_index
 
-QUESTIONS_BYTES = 2_000
 CHILDREN = 2
 """Looks around that run at a time."""
 
 Ask = Callable[[str, NeighbourRequest, Sequence[int]], Awaitable[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class NeighbourSettings(Cadence):
-    """How neighbours are looked for."""
-
-    period_s: float = 3_600
-    timeout_s: float = 300
-    """Of the whole round; two look around at a time, the others wait."""
-    listen_s: float = 35
-    """How long to listen: LLDP is said every 30 s (IEEE 802.1AB section 9.2.5.7)."""
-    max_age_s: float = 3_600
-    """Entries of the kernel's tables that nobody confirmed for longer are left out."""
-
-    def __post_init__(self) -> None:
-        section = "probe.neighbour"
-        self.check_cadence(section)
-        require_between(section, "listen_s", self.listen_s, 0, 300)
-        require_between(section, "max_age_s", self.max_age_s, 1, 86_400)
-        if self.listen_s + START_S > self.timeout_s:
-            raise ValueError(
-                f"{section}: listen_s and the start, {self.listen_s + START_S:g} s, do not fit timeout_s"
-            )
-
-    def round_bytes(self, ip_header: int) -> int:
-        """A few questions to neighbours that do not answer at once, and their answers."""
-        return QUESTIONS_BYTES
 
 
 class NeighbourProbe:
@@ -71,6 +43,7 @@ class NeighbourProbe:
                 request = self._request(link, sockets)
                 handles = [each for each in (request.arp, request.lldp, request.icmp) if each >= 0]
                 said = await self._child("neighbours", request, handles)
+        interface_index(link.device)  # it may be gone by now, which is what the child then stumbled over
         return rows(understood(said, read_neighbours))
 
     def _request(self, link: ProbedLink, sockets: NeighbourSockets) -> NeighbourRequest:

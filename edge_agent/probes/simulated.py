@@ -6,30 +6,17 @@ import hashlib
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.contract import Flag, Link
 from edge_agent.probes.echo_statistics import statistics
-from edge_agent.probes.probe import Cadence, Measurement, require_between
+from edge_agent.probes.probe import Measurement
+from edge_agent.probes.simulated_settings import SimulatedSettings
 
 ECHOES = 5
 _DAY_MS = 86_400_000
 _WORDS = struct.Struct("!16I")
 _FULL = 1 << 32
-
-
-@dataclass(frozen=True, slots=True)
-class SimulatedSettings(Cadence):
-    """How often simulated links are read, and which of all simulated worlds they are in."""
-
-    period_s: float = 10
-    timeout_s: float = 2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        self.check_cadence("probe.simulated")
-        require_between("probe.simulated", "seed", self.seed, 0, (1 << 63) - 1)
 
 
 class LinkModel:

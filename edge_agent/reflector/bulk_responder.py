@@ -19,7 +19,7 @@ from edge_agent.probes.bulk_packet import (
 from edge_agent.probes.shared_key import read_key
 from edge_agent.reflector.admission import Admission
 from edge_agent.reflector.guests import Guests
-from edge_agent.reflector.listening import listening_error
+from edge_agent.reflector.listening import listening_error, named
 from edge_agent.reflector.settings import ReflectorSettings
 
 MOST_TRANSFERS, MOST_OF_ONE = 4, 2
@@ -138,4 +138,4 @@ def listen_tcp(address: str, port: int) -> socket.socket:
     try:
         return socket.create_server((place, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except OSError as exc:
-        raise listening_error(exc, f"bulk transfers: TCP port {port} of {address}", port) from exc
+        raise listening_error(exc, f"bulk transfers: TCP port {port} of {named(address)}", port) from exc

@@ -24,7 +24,7 @@ def listen_udp(address: str, port: int, service: str) -> socket.socket:
         opened.bind((address if opened.family == socket.AF_INET6 else _plain(address), port))
     except OSError as exc:
         opened.close()
-        raise listening_error(exc, f"{service}: UDP port {port} of {address}", port) from exc
+        raise listening_error(exc, f"{service}: UDP port {port} of {named(address)}", port) from exc
     return opened
 
 
@@ -34,8 +34,14 @@ def listening_error(exc: OSError, place: str, port: int) -> ProbeError:
         advice = f"ports below {FIRST_FREE_PORT} need root or CAP_NET_BIND_SERVICE; or choose another port"
         return ProbeError(Outcome.DENIED, f"cannot listen for {place}: {advice}")
     if exc.errno == errno.EADDRINUSE:
-        return ProbeError(Outcome.FAILED, f"cannot listen for {place}: another program does")
+        advice = "another program uses it: end that, or choose another port"
+        return ProbeError(Outcome.FAILED, f"cannot listen for {place}: {advice}")
     return probe_error(exc, f"listen for {place}")
+
+
+def named(address: str) -> str:
+    """An address to listen on, in words where it stands for all."""
+    return "all addresses" if address == "::" else address
 
 
 def _open(address: str, kind: socket.SocketKind) -> socket.socket:

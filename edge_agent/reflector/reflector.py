@@ -19,9 +19,10 @@ class Reflector:
         # A rate for each service: what a flood of one uses up, the others still have.
         self._admissions = stamp, train, bulk = [Admission(settings) for _ in range(3)]
         self.stamp = StampResponder(settings, stamp)
+        self.train = TrainResponder(settings, train)
         self._services: dict[str, StampResponder | TrainResponder | BulkResponder] = {
             "stamp": self.stamp,
-            "train": TrainResponder(settings, train),
+            "train": self.train,
         }
         if settings.bulk:
             self._services["bulk"] = BulkResponder(settings, bulk)

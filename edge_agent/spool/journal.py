@@ -76,12 +76,12 @@ class Journal:
 
     def has_room(self, size: int) -> bool:
         """Whether the last file takes so many bytes more."""
-        return bool(self.files) and not self.spoilt and self.files[-1].used + size <= self.files[-1].size
+        return bool(self.files) and not self.spoilt and self.files[-1].used + size < self.files[-1].size
 
     def begin(self, number: int, size: int, frames: Sequence[Framed]) -> None:
         """Begin another file, of which the first frame has the state."""
-        file = JournalFile(name_of(JOURNAL, number), max(size, size_of(frames)))
-        self._disk.create(file.name, size)
+        file = JournalFile(name_of(JOURNAL, number), max(size, size_of(frames) + 1))
+        self._disk.create(file.name, file.size)
         try:
             self._disk.write(file.name, 0, b"".join(frame for _, frame in frames))
             self._disk.sync(file.name)

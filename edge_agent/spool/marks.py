@@ -46,7 +46,7 @@ class Marks:
 
     def note(self, frames: bytes, durable: bool = False) -> bool:
         """Append; whether the file took it, which it does not when it is full or spoilt."""
-        if self.spoilt or self.used + len(frames) > self.size:
+        if self.spoilt or self.used + len(frames) >= self.size:
             return False
         try:
             self.disk.write(self.name, self.used, frames)
@@ -61,7 +61,7 @@ class Marks:
     def begin(self, number: int, size: int, snapshot: bytes) -> None:
         """Begin another file with all that is known; the old one goes."""
         name = name_of(MARKS, number)
-        size = max(size, 2 * len(snapshot))
+        size = max(size, 2 * len(snapshot), 1)
         self.disk.create(name, size)
         try:
             self.disk.write(name, 0, snapshot)

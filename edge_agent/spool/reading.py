@@ -25,6 +25,9 @@ from edge_agent.spool.segments import Segment
 from edge_agent.spool.state import State, decode_state
 
 CHUNK = 1 << 16
+SECTOR, NOISE = 512, b"\xff"
+TRIES = 3
+"""A medium that answers at the third time is not damaged."""
 _BAD = (struct.error, ValueError, KeyError, TypeError)
 MOST_CLAIMED = 4096
 
@@ -56,21 +59,37 @@ class Found:
     is_unsure: bool = False
     """Whether numbers may have been given, and sent, that nothing tells of."""
     is_tail_clean: bool = True
+    is_journal_cut: bool = False
+    """Whether the newest part of the journal was longer once, by nobody knows how much."""
 
 
 def read_whole(disk: Disk, name: str) -> bytes:
-    """A file; what cannot be read is zeros. Raises OSError when nothing of it can be read."""
+    """A file; a sector that cannot be read is noise. Raises OSError when nothing of it can be read."""
     size = disk.size(name)
-    content, failures, last = bytearray(size), 0, OSError(errno.EIO, "I/O error")
+    content, failed = bytearray(size), 0
     for offset in range(0, size, CHUNK):
-        try:
-            data = disk.read(name, offset, CHUNK)
-            content[offset : offset + len(data)] = data
-        except OSError as exc:
-            failures, last = failures + 1, exc
-    if size and failures * CHUNK >= size:
-        raise last
+        failed += _read_into(content, disk, name, offset, min(CHUNK, size - offset))
+    if size and failed >= size:
+        raise OSError(errno.EIO, "nothing of it can be read", name)
     return bytes(content)
+
+
+def _read_into(content: bytearray, disk: Disk, name: str, offset: int, size: int) -> int:
+    """Read a part of a file, around sectors that cannot be read; returns how many bytes these have."""
+    for _ in range(TRIES):
+        try:
+            data = disk.read(name, offset, size)
+        except OSError:
+            continue
+        content[offset : offset + len(data)] = data
+        return 0
+    if size <= SECTOR:
+        content[offset : offset + size] = NOISE * size  # zeros would pass for a write that was cut off
+        return size
+    half = -(-size // (2 * SECTOR)) * SECTOR
+    return _read_into(content, disk, name, offset, half) + _read_into(
+        content, disk, name, offset + half, size - half
+    )
 
 
 def read_all(disk: Disk, gateway: str) -> Found:
@@ -86,12 +105,15 @@ def read_all(disk: Disk, gateway: str) -> Found:
     _order(found)
     if ((found.journal or found.segments) and not found.marks) or (found.marks and not found.journal):
         found.is_unsure = True  # a file is missing that is always there
+    if found.marks and not found.journal:
+        found.is_journal_cut = True
     return found
 
 
 def _note_damage(found: Found, name: str, scanned: Scan) -> None:
     found.damaged += [(name, start, end) for start, end in scanned.damaged]
     found.torn += scanned.torn
+    found.is_unsure = found.is_unsure or scanned.is_cut
 
 
 def _without_frames(found: Found, name: str, scanned: Scan) -> None:
@@ -119,7 +141,8 @@ def _journal(found: Found, name: str, data: bytes, scanned: Scan) -> None:
         _newer(found, state)
     _note_damage(found, name, scanned)
     is_tail_damaged = bool(scanned.damaged) and scanned.damaged[-1][1] == scanned.end
-    found.is_tail_clean = not (scanned.torn or is_tail_damaged)
+    found.is_tail_clean = not (scanned.torn or is_tail_damaged or scanned.is_cut)
+    found.is_journal_cut = scanned.is_cut
     if not scanned.frames:
         _without_frames(found, name, scanned)
         found.is_tail_clean = False
@@ -226,21 +249,18 @@ def _batches(found: Found, name: str, data: bytes, scanned: Scan) -> None:
     if gateway != found.gateway:
         found.foreign.append(name)
         return
-    for start, end in [each for each in scanned.damaged if is_torn(memoryview(data), *each)]:
-        scanned.damaged.remove((start, end))
-        scanned.torn += end - start
+    _forgive_holes(scanned, data)
     _note_damage(found, name, scanned)
     if not scanned.frames:
         _without_frames(found, name, scanned)
         return
     if scanned.damaged and scanned.damaged[-1][1] == scanned.end:
         found.is_unsure = True
-    if not scanned.torn and not scanned.damaged:
-        pass
-    else:
+    if scanned.torn or scanned.damaged:
         segment.used = segment.size
     found.segments.append(segment)
-    found.starts.append(start if start >= 0 else segment.start)
+    segment.origin = start if start >= 0 else segment.start
+    found.starts.append(segment.origin)
 
 
 def _marks(found: Found, name: str, data: bytes, scanned: Scan) -> None:
@@ -260,12 +280,17 @@ def _marks(found: Found, name: str, data: bytes, scanned: Scan) -> None:
         except _BAD:
             scanned.damaged.append((frame.offset, frame.end))
     # Most marks are not synced one by one: holes that were never written are no damage.
-    for start, end in [each for each in scanned.damaged if is_torn(memoryview(data), *each)]:
-        scanned.damaged.remove((start, end))
-        scanned.torn += end - start
+    _forgive_holes(scanned, data)
     found.facts = facts or found.facts
     _note_damage(found, name, scanned)
     found.is_unsure = found.is_unsure or bool(scanned.damaged)
+
+
+def _forgive_holes(scanned: Scan, data: bytes) -> None:
+    """Count what never was written as torn, not as damaged."""
+    for hole in [each for each in scanned.damaged if is_torn(memoryview(data), *each)]:
+        scanned.damaged.remove(hole)
+        scanned.torn += hole[1] - hole[0]
 
 
 def _order(found: Found) -> None:

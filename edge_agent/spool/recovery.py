@@ -10,7 +10,7 @@ from contextlib import suppress
 from edge_agent.contract import Loss
 from edge_agent.spool.disk import Disk
 from edge_agent.spool.journal import Journal, JournalFile
-from edge_agent.spool.layout import ASIDE, NEW, RESERVE, Layout, number_of
+from edge_agent.spool.layout import ASIDE, BATCHES, NEW, RESERVE, Layout, number_of, sort_of
 from edge_agent.spool.losses import Lost
 from edge_agent.spool.marks import Marks
 from edge_agent.spool.ranges import Ranges
@@ -114,7 +114,8 @@ def _reconcile(store: Store, found: Found) -> tuple[list[tuple[int, int]], list[
     sent, acked, accepted = _apply(store, found)
     rows = _rows(found.journal)
     state.next_sequence = max(state.next_sequence, rows.end, segments.end, accepted, sent.end, found.claimed)
-    store.frontier = _frontier(store, rows, sent.end)
+    is_damaged = any(sort_of(name) == BATCHES for name, _, _ in found.damaged)
+    store.frontier = _frontier(store, rows, max(sent.end, acked.end), is_damaged)
     covered = state.gone.copy()
     for segment in segments.files:
         for first, count in zip(segment.firsts, segment.counts, strict=True):
@@ -180,11 +181,12 @@ def _rows(files: list[JournalFile]) -> Ranges:
     return rows
 
 
-def _frontier(store: Store, rows: Ranges, sent_end: int) -> int:
+def _frontier(store: Store, rows: Ranges, sent_end: int, is_damaged: bool) -> int:
     """The first number to seal next.
 
     A write of several batches that the power cut off may have a hole. Nothing of it was sent, and the
-    journal still has all of it: then it is sealed again from the hole on.
+    journal still has all of it: then it is sealed again from the hole on. A hole that damage has made may
+    have been sent, and is not.
     """
     segments, end = store.segments, max(store.segments.end, sent_end)
     sealed = store.state.gone.copy()
@@ -192,7 +194,7 @@ def _frontier(store: Store, rows: Ranges, sent_end: int) -> int:
         for first, count in zip(segment.firsts, segment.counts, strict=True):
             sealed.add(first, first + count)
     holes = sealed.missing(sent_end, end)
-    if not holes:
+    if not holes or is_damaged:
         return end
     start = holes[0][0]
     needed = store.state.gone.missing(start, end)
@@ -210,6 +212,8 @@ def _frontier(store: Store, rows: Ranges, sent_end: int) -> int:
 
 def _begin(store: Store, missing: list[tuple[int, int]], acked: list[tuple[int, int]], found: Found) -> None:
     losses = [Lost(Loss.DAMAGED, start, end) for start, end in missing]
+    if found.is_journal_cut:
+        losses.append(Lost(Loss.DAMAGED, None, 0))  # more may be missing than anything tells of
     if losses or acked or found.is_unsure or not store.journal.files:
         store.lose(losses, acked)
     store.forget(

@@ -26,6 +26,8 @@ class Segment:
     used: int = 0
     level: int = 0
     """How often what it holds was made coarser."""
+    origin: int = 0
+    """The first number that was to go into it: its place among the others when nothing of it is whole."""
     firsts: array[int] = field(default_factory=lambda: array("Q"))
     offsets: array[int] = field(default_factory=lambda: array("I"))
     counts: array[int] = field(default_factory=lambda: array("H"))
@@ -38,7 +40,7 @@ class Segment:
     @property
     def start(self) -> int:
         """The first number in it."""
-        return self.firsts[0] if self.firsts else 0
+        return self.firsts[0] if self.firsts else self.origin
 
     @property
     def end(self) -> int:
@@ -100,11 +102,11 @@ class Segments:
         """Whether the last file takes so many bytes more of this epoch."""
         if self.closed or not self.files:
             return False
-        return self.files[-1].epoch == epoch and self.files[-1].used + size <= self.files[-1].size
+        return self.files[-1].epoch == epoch and self.files[-1].used + size < self.files[-1].size
 
     def begin(self, number: int, size: int, owner: Owner) -> None:
         """Begin another file."""
-        segment = Segment(name_of(BATCHES, number), size, owner.epoch)
+        segment = Segment(name_of(BATCHES, number), size, owner.epoch, origin=owner.first)
         head = encode_frame(Record.OWNER, owner.encode())
         self._disk.create(segment.name, size)
         try:

@@ -115,7 +115,7 @@ class Store:
         state.version += 1
         state.forget_epochs()
         frame = change_frame(state, rows, first)
-        if self.journal.spoilt or not self.journal.files:
+        if not self.journal.has_room(size_of([frame])):
             # Only the reserve is let go of for it: dropping anything would be another change.
             self._begin_journal(lambda: [frame], self.layout.journal, freeing=False)
         else:

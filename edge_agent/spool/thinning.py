@@ -44,16 +44,16 @@ def thin_pair(store: Store, segments: Sequence[Segment]) -> bool:
     owner = Owner(pair[0].epoch, pair[0].start, store.state.gateway, level)
     frames = [encode_frame(Record.OWNER, owner.encode())]
     frames += [encode_frame(Record.BATCH, head.encode(payload)) for head, payload in made.batches]
-    size = sum(map(len, frames))
+    size = sum(map(len, frames)) + 1
     if size > sum(each.size for each in pair) * 3 // 4:
         return False
     name = name_of(BATCHES, store.number())
-    _write(store, name + NEW, frames)
+    _write(store, name + NEW, [*frames, b"\0"])  # full to the last byte it would look cut
     removing = [each.name for each in pair]
     store.lose(made.losses, removing=removing, adopting=name)
     store.disk.rename(name + NEW, name)
     store.disk.sync_folder()
-    segment = Segment(name, size, owner.epoch, used=size, level=level)
+    segment = Segment(name, size, owner.epoch, used=size, level=level, origin=owner.first)
     at = len(frames[0])
     for (head, _), frame in zip(made.batches, frames[1:], strict=True):
         segment.note(head, at, len(frame))

@@ -188,7 +188,11 @@ class Window:
             if not self._account.book(Purpose.ALARM if urgent else Purpose.CONTROL, CONNECTION_BYTES):
                 return False
             self._connected_at_s = 0.0
-        await self._publisher.connect()
+        try:
+            await self._publisher.connect()
+        except PublishError:
+            self._tally.failed += 1
+            raise
         if not self._connected_at_s:
             self._connected_at_s = asyncio.get_running_loop().time()
             self._tally.connects += 1

@@ -30,7 +30,7 @@ from edge_agent.probes.bulk_transfer import Watch
 from edge_agent.probes.probe import Measurement, ProbeError
 from edge_agent.probes.tcp_info import TcpInfo, parse_tcp_info
 from edge_agent.reflector.admission import Admission
-from edge_agent.reflector.bulk_responder import MOST_TRANSFERS, BulkResponder
+from edge_agent.reflector.bulk_responder import MOST_OF_ONE, MOST_SILENT, MOST_TRANSFERS, BulkResponder
 from edge_agent.reflector.settings import ReflectorSettings
 
 NONCE, KEY = b"nonce67890123456", b"0123456789abcdef"
@@ -153,6 +153,20 @@ def test_a_responder_that_answers_rubbish_is_an_error(tmp_path: Path, answer: by
         asyncio.run(against(rubbish, key_file=key_file))
 
 
+@pytest.mark.parametrize(("received", "duration_ns"), [(1 << 63, 1), (90_000, 1), (10, 1 << 63)])
+def test_a_responder_that_tells_what_cannot_be_has_measured_nothing(received: int, duration_ns: int) -> None:
+    async def boast(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(encode_offer(NONCE, 90_000))
+        while await reader.read(65_536):
+            pass
+        writer.write(encode_result(NONCE, received, duration_ns, None))
+        writer.close()
+
+    with pytest.raises(ProbeError, match="tells what cannot be: ") as caught:
+        asyncio.run(against(boast))
+    assert caught.value.outcome is Outcome.FAILED
+
+
 def test_a_responder_that_stops_reading_is_reported_by_what_it_acknowledged() -> None:
     async def lazy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
@@ -192,15 +206,59 @@ def test_a_request_for_too_much_or_no_request_is_turned_away(data: bytes) -> Non
 def test_no_more_than_a_few_transfers_at_once() -> None:
     async def run() -> None:
         async with responder() as running:
-            first = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(MOST_TRANSFERS)]
-            for reader, _ in first:
-                await reader.readexactly(28)
-            reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+            first = [await visitor(running.port, host // MOST_OF_ONE) for host in range(MOST_TRANSFERS)]
+            for reader, writer in first:
+                nonce, _ = parse_offer(await reader.readexactly(28))
+                writer.write(encode_request(nonce, 10, None))
+                writer.write(b"x")
+            async with asyncio.timeout(5):
+                while running.counters["bytes"] < MOST_TRANSFERS:
+                    await asyncio.sleep(0.001)
+            reader, writer = await visitor(running.port, 9)
             assert await reader.read() == b"" and running.counters["busy"] == 1
             for _, each in [*first, (reader, writer)]:
                 each.close()
 
     asyncio.run(run())
+
+
+async def visitor(port: int, host: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection from an address of its own."""
+    return await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.0.{host + 1}", 0))
+
+
+@pytest.mark.parametrize("hosts", [1, 20])
+def test_silent_connections_keep_nobody_out(hosts: int) -> None:
+    async def run() -> int:
+        async with responder() as running:
+            silent = [await visitor(running.port, turn % hosts) for turn in range(2 * MOST_SILENT)]
+            for reader, _ in silent[-4:]:
+                await reader.readexactly(28)
+            await probed(running.port, max_bytes=100_000)
+            for _, each in silent:
+                each.close()
+            return running.counters["taken"]
+
+    assert asyncio.run(run()) == 1
+
+
+def test_one_source_leaves_room_for_another() -> None:
+    async def run() -> tuple[bytes, bytes]:
+        async with responder() as running:
+            guests = [await visitor(running.port, 0) for _ in range(MOST_OF_ONE + 1)]
+            for reader, writer in guests:
+                nonce, _ = parse_offer(await reader.readexactly(28))
+                writer.write(encode_request(nonce, 10, None))
+                writer.write(b"x")
+            async with asyncio.timeout(5):
+                said = await guests[-1][0].read()
+            reader, writer = await visitor(running.port, 1)
+            offer = await reader.readexactly(28)
+            for _, each in [*guests, (reader, writer)]:
+                each.close()
+            return said, offer[:4]
+
+    assert asyncio.run(run()) == (b"", b"LPB1")
 
 
 def test_every_socket_is_closed_after_a_round() -> None:

@@ -11,7 +11,7 @@ import pytest
 from edge_agent.config import SECTIONS, Config, ConfigError
 from edge_agent.config_load import load, missing_library
 from edge_agent.contract import KINDS, Link
-from edge_agent.probes import PROBES, SETTINGS, EchoSettings
+from edge_agent.probes import KIND_OF, PROBES, SETTINGS, EchoSettings, probe_class
 from edge_agent.probes.binding import ProbedLink
 from edge_agent.toml_lines import line_of, locate
 
@@ -338,5 +338,6 @@ def test_nobody_is_answered_unless_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(PROBES))
 def test_every_probe_knows_its_kind_and_its_settings(name: str) -> None:
-    assert getattr(PROBES[name], "kind") in KINDS  # noqa: B009
+    kind = getattr(probe_class(name), "kind")  # noqa: B009
+    assert kind == KIND_OF[name] and kind in KINDS
     assert SECTIONS[f"probe.{name}"] is SETTINGS[name]

@@ -93,7 +93,10 @@ def test_stamp_says_both_directions_apart() -> None:
             {"capacity_kbps": 9_900, "low_kbps": 5_000, "high_kbps": 15_000, "trust": 1},
             "9.9 Mbit/s (5 Mbit/s to 15 Mbit/s); time-slotted or aggregating link",
         ),
-        ({"sent": 200}, "no estimate"),
+        (
+            {"sent": 200},
+            "no estimate: the far end did not tell what arrived: it is busy, or its answers were lost",
+        ),
     ],
 )
 def test_a_capacity_comes_with_its_bar_and_its_doubt(columns: dict[str, int], line: str) -> None:
@@ -138,6 +141,46 @@ def test_a_change_under_the_probe_is_said() -> None:
     lines = report("x", reading("echo", flags, sent=1, received=1))
     assert "the path changed during the round or since the one before" in lines
     assert "the clock was set during the round" in lines
+
+
+def test_times_of_a_reflector_that_cannot_be_are_not_laid_to_this_machines_clock() -> None:
+    flags = Flag.CLOCK_SYNCED | Flag.CLOCK_STEPPED
+    nonsense = report("x", reading("stamp", flags, sent=1, received=1))
+    assert any(line.startswith("the reflector's times cannot be") for line in nonsense)
+    stepped = report("x", reading("stamp", flags, sent=1, received=1, rtt_min_us=5))
+    assert "the clock of this machine or of the reflector was set during the round" in stepped
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({}, "the far end did not tell what arrived"),
+        ({"received": 0}, "no packet arrived"),
+        ({"received": 3}, "too few packets arrived"),
+    ],
+)
+def test_a_capacity_that_is_not_known_says_why(columns: dict[str, int], reason: str) -> None:
+    given = reading("capacity", sent=206, **columns)
+    assert summary(given).startswith(f"no estimate: {reason}")
+    assert "- arrived" not in "\n".join(report("x", given))
+
+
+def test_a_load_that_no_echo_met_has_no_figures() -> None:
+    columns = {"reference_kbps": 1_000, "idle_echoes": 3, "idle_p50_us": 500, "idle_kbps": 20}
+    given = reading("load", **columns, loaded_echoes=0, busy_echoes=0)
+    lines = report("x", given)
+    assert "idle (below 10 %): 3 echoes, p50 0.500 ms, at 0.02 Mbit/s" in lines
+    assert "busy (above 60 %): no echoes" in lines
+    assert summary(given) == "median rtt idle 0.500 ms"
+
+
+def test_an_http_server_that_closes_is_not_one_that_is_silent() -> None:
+    assert summary(reading("http", sent=1, answered=0, connect_us=5)) == "closed before an answer came"
+    assert summary(reading("http", sent=1, answered=0, connect_us=5, timed_out=1)) == "no answer"
+
+
+def test_a_disk_that_is_not_there_has_no_figures() -> None:
+    assert "disk not known: is there such a folder?" in report("x", reading("host"))
 
 
 def test_foreign_replies_are_counted_apart() -> None:

@@ -130,10 +130,17 @@ def test_a_closed_port_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "rubbish",
-    [b"", b"H", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 abc\r\n", b"x" * 100_000, b"\0" * 5000 + b"\n"],
+    [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 abc\r\n", b"x" * 100_000, b"\0" * 5000 + b"\n"],
 )
-def test_what_is_not_http_is_no_answer_and_no_timeout(rubbish: bytes) -> None:
-    with server(answering(rubbish)) as port:
+def test_what_is_not_http_is_told(rubbish: bytes) -> None:
+    with server(answering(rubbish)) as port, pytest.raises(ProbeError, match="no HTTP") as caught:
+        get(port)
+    assert caught.value.outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("beginning", [b"", b"H", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_what_is_closed_before_it_has_answered_is_no_answer_and_no_timeout(beginning: bytes) -> None:
+    with server(answering(beginning)) as port:
         values = get(port)
     assert ended(values) == [1, 0, 0, 0, None]
     assert finished(values) == ["connect_us"]
@@ -159,8 +166,14 @@ def test_a_first_line_without_end_is_given_up_before_the_timeout() -> None:
         while True:
             opened.sendall(b"HTTP/1.1 200 and so on " * 1000)
 
-    with server(behave) as port:
-        assert ended(get(port)) == [1, 0, 0, 0, None]
+    with server(behave) as port, pytest.raises(ProbeError, match="without end"):
+        get(port)
+
+
+def test_what_comes_before_the_answer_is_not_taken_for_it() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
+    with server(answering(b"HTTP/1.1 100 Continue\r\n\r\n" + hints + OK)) as port:
+        assert ended(get(port)) == [1, 1, 0, 0, 200]
 
 
 @pytest.mark.parametrize("behave", [answering(OK), answering(b"rubbish"), until_closed])

@@ -78,9 +78,16 @@ def test_a_certificate_of_another_host_is_told(
         get(port, tls=True, host="other.example")
 
 
-@pytest.mark.parametrize(
-    ("behave", "timed_out"), [(until_closed, 1), (answering(b"no TLS here\r\n"), 0), (answering(b""), 0)]
-)
+def test_what_speaks_no_tls_is_told_with_what_to_do() -> None:
+    with (
+        server(answering(b"no TLS here\r\n")) as port,
+        pytest.raises(ProbeError, match="set tls = false") as caught,
+    ):
+        get(port, tls=True)
+    assert caught.value.outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(("behave", "timed_out"), [(until_closed, 1), (answering(b""), 0)])
 def test_a_server_without_tls_has_no_handshake(
     behave: Callable[[socket.socket], None], timed_out: int
 ) -> None:

@@ -15,7 +15,7 @@ from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.neighbour import NeighbourProbe, NeighbourSettings, pieces, question, rows
 from edge_agent.probes.probe import ProbeError
 from edge_agent.probes.route import Routes
-from tests.edge_agent.netns import needs_netns
+from tests.edge_agent.netns import needs_netns, run_in_netns
 from tests.truth.routed import Routed, chain
 
 LLDP = Neighbour("lldp", "02:00:00:00:00:07", "10.0.0.7", "ge-0/0/1", "tower-7", 120)
@@ -57,6 +57,25 @@ def test_without_an_interface_there_is_nobody_to_look_for(link: ProbedLink, outc
     with pytest.raises(ProbeError) as caught:
         asyncio.run(NeighbourProbe(NeighbourSettings())(link))
     assert caught.value.outcome is outcome
+
+
+@needs_netns
+def test_an_interface_that_goes_while_it_is_listened_to_is_told() -> None:
+    said = run_in_netns("""
+        from edge_agent.discovery.messages import ChildError, write_error
+        from edge_agent.probes.neighbour import NeighbourProbe, NeighbourSettings
+
+        async def child(*_):
+            ip("link", "del", "d0")
+            return write_error(ChildError("look for the neighbours")).encode()
+
+        ip("link", "add", "d0", "type", "veth", "peer", "name", "d1")
+        ip("link", "set", "d0", "up")
+        probe = NeighbourProbe(NeighbourSettings(), child)
+        error = asyncio.run(outcome(probe, ProbedLink("a", interface="d0")))
+        print(error.outcome.name, error.message)
+    """)
+    assert said == "NO_INTERFACE there is no interface 'd0' on this machine\n"
 
 
 def test_who_is_asked_is_the_next_hop_or_nobody() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -20,8 +21,10 @@ from edge_agent.config import ConfigError
 from edge_agent.measure_options import NAMES, link_of, settings_of
 from edge_agent.probes import SETTINGS, EchoSettings
 from edge_agent.probes.binding import ProbedLink
+from edge_agent.probes.shared_key import check_key_file
 from edge_agent.reflect import described
 from edge_agent.reflect import settings_of as reflector_settings
+from tests.edge_agent.netns import needs_netns, run_in_netns
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -105,6 +108,39 @@ def test_what_is_wrong_with_options_is_said_of_all_of_them_at_once() -> None:
         link_of("echo", options(target="x" * 256))
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        ("echo", {"vlan": "5"}, "--interface is missing: whose VLAN is 5"),
+        (
+            "http",
+            {"target": "http://10.0.0.1/"},
+            "not a host: give its name or address, and --port and --set",
+        ),
+        ("tcp", {"target": "10.0.0.1:80"}, "not a host: give its name or address, and --port"),
+        ("tcp", {"target": "[::1]:80"}, "not a host"),
+        ("echo", {"target": "a\udcff"}, r"TARGET is 'a\\udcff', which has bytes"),
+        ("host", {"target": "extra"}, "it takes no TARGET"),
+        ("host", {"target": None, "interface": "eth0"}, "it takes no TARGET and no way"),
+        ("interface", {"target": "eth0", "interface": "eth1"}, "two interfaces"),
+        ("interface", {"target": None}, "TARGET is missing"),
+        ("load", {}, "--interface is missing"),
+    ],
+)
+def test_what_is_no_target_or_no_way_is_said(kind: str, given: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        link_of(NAMES[kind], options(kind, **given))
+
+
+@pytest.mark.parametrize("target", ["fd00::1", "fe80::1%eth0", "name.example", "10.0.0.1"])
+def test_addresses_and_names_are_targets(target: str) -> None:
+    assert link_of("echo", options(target=target)).target == target
+
+
+def test_the_interface_may_be_given_by_its_option() -> None:
+    assert link_of("interface", options("interface", None, interface="eth0")).interface == "eth0"
+
+
 # --- running them ---------------------------------------------------------------------------------
 
 
@@ -141,6 +177,72 @@ def test_a_name_server_that_is_not_there_is_a_result(run: Run) -> None:
     assert "1 asked, 0 answered, 1 without answer, 0 corrupt" in done.stdout
 
 
+def test_silence_says_what_to_look_at(run: Run) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = str(silent.getsockname()[1])
+        done = run("probe", "STAMP", "127.0.0.1", "--port", port, "--count", "1", "--timeout", "0.2")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "not one reply in time: is 'edge-agent reflect' running there" in done.stdout.splitlines()[-1]
+
+
+def test_what_nobody_answered_is_red_on_a_terminal() -> None:
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "edge_agent", "probe", "dns", "127.0.0.1", "--port", "9", "--count", "1"]
+    subprocess.run(
+        [*command, "--timeout", "0.2"],
+        stdout=follower,
+        env={key: value for key, value in os.environ.items() if key != "NO_COLOR"},
+        check=False,
+    )
+    os.close(follower)
+    printed = os.read(leader, 65_536).decode()
+    os.close(leader)
+    assert "\033[31m1 asked, 0 answered, 1 without answer, 0 corrupt\033[0m" in printed
+
+
+@pytest.mark.parametrize("kind", ["interface", "neighbour"])
+def test_what_is_not_measured_is_said_once(run: Run, kind: str) -> None:
+    done = run("probe", kind, "nothere0")
+    assert (done.returncode, done.stdout) == (69, "")
+    assert (
+        done.stderr == f"{kind} of nothere0: no_interface: there is no interface 'nothere0' on this machine\n"
+    )
+
+
+@pytest.mark.parametrize("command", [("probe", "stamp", "127.0.0.1"), ("reflect",)])
+def test_a_key_file_that_is_not_there_is_no_input(run: Run, command: tuple[str, ...]) -> None:
+    done = run(*command, "--key-file", "/nope")
+    assert (done.returncode, done.stderr.count("\n")) == (66, 1)
+    assert "cannot read key_file /nope: No such file or directory" in done.stderr
+
+
+def test_a_key_that_others_can_read_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    key_file = tmp_path / "key"
+    key_file.write_bytes(b"0123456789abcdef")
+    for mode, warnings in ((0o600, 0), (0o644, 1)):
+        key_file.chmod(mode)
+        check_key_file(key_file)
+        assert len(caplog.records) == warnings
+    assert "can be read by others; chmod 600 it" in caplog.text
+
+
+@needs_netns
+def test_load_without_permission_to_ping_is_one_line_and_denied() -> None:
+    script = """
+    sys.stderr = sys.stdout
+    from edge_agent.__main__ import main
+    command = ["probe", "load", "127.0.0.1", "--interface", "lo", "--count", "2"]
+    main(command)  # nobody may not read the modules that it imports
+    allow_ping(1, 0)
+    become_nobody()
+    print("become nobody")
+    print(main(command))
+    """
+    complaint, code = run_in_netns(script).partition("become nobody\n")[2].splitlines()
+    assert complaint.startswith("echo of 127.0.0.1: denied: ") and code == "77"
+
+
 # --- reflect --------------------------------------------------------------------------------------
 
 
@@ -165,7 +267,7 @@ def reflector(tmp_path: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     )
     assert process.stderr is not None
     first = process.stderr.readline()
-    assert first.startswith("answering on ::"), first
+    assert first.startswith("answering on all addresses: STAMP on UDP "), first
     yield port, process
     if process.poll() is None:
         process.kill()

@@ -6,6 +6,7 @@ import pytest
 
 from edge_agent.reflector.admission import MOST_SOURCES, Admission
 from edge_agent.reflector.departure import LONGEST_NS, Departure
+from edge_agent.reflector.replays import GENERATION, Replays
 from edge_agent.reflector.sessions import FORGET_AFTER_S, MOST_SESSIONS, Sessions
 from edge_agent.reflector.settings import ReflectorSettings
 
@@ -79,6 +80,16 @@ def test_what_is_remembered_of_sources_is_bounded() -> None:
     for host in range(2 * MOST_SOURCES):
         gate.admits(f"10.{host >> 16}.{host >> 8 & 255}.{host & 255}")
     assert len(gate._sources) == MOST_SOURCES
+
+
+def test_what_is_remembered_of_answered_packets_is_bounded_and_the_oldest_goes() -> None:
+    replays = Replays()
+    for number in range(3 * GENERATION):
+        replays.remember("10.0.0.1", number)
+        assert replays.knows("10.0.0.1", number)
+    assert len(replays) == 2 * GENERATION
+    assert replays.knows("10.0.0.1", 2 * GENERATION) and not replays.knows("10.0.0.1", 0)
+    assert not replays.knows("10.0.0.2", 2 * GENERATION)
 
 
 def test_a_session_is_numbered_from_0_and_apart_from_others() -> None:

@@ -13,7 +13,7 @@ from tests.edge_agent.netns import needs_netns, run_in_netns
 # Counts IP packets of the loopback interface, each once: as it leaves.
 COUNTING = """
 import json, random, socket
-from edge_agent.probes import PROBES, SETTINGS
+from edge_agent.probes import SETTINGS, probe_class
 from edge_agent.reflector.reflector import Reflector
 from edge_agent.reflector.settings import ReflectorSettings
 
@@ -34,7 +34,7 @@ def counted():
 
 async def cost(name, target, **settings):
     chosen = SETTINGS[name](**settings)
-    probe = PROBES[name](chosen)
+    probe = probe_class(name)(chosen)
     counted()
     measured = await probe(ProbedLink("a", target=target))
     await asyncio.sleep(0.2)  # the end of a connection

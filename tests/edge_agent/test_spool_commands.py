@@ -35,7 +35,7 @@ def test_status_says_what_waits_while_the_agent_runs(
     assert status(FolderDisk(folder), "gw-1", BOUND) == 0
     lines = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
     said = {name.strip(): value.strip() for name, value in lines.items()}
-    assert said["waiting"] == "170 readings: 3 batches, 30 unsealed"
+    assert said["waiting"] == "170 readings, 30 of them unsealed; sealed batches: 3"
     assert said["oldest"] == "2026-09-21 14:13:20 UTC"
     assert said["on disk"].endswith("of 1 MiB")
     assert (said["acknowledged"], said["dropped"]) == ("60 readings", "none")

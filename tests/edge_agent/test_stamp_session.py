@@ -341,6 +341,19 @@ def test_a_reflectors_clock_that_steps_leaves_the_reply_counted_without_a_time()
     assert Flag.CLOCK_STEPPED in Flag(int(got["flags"] or 0))
 
 
+@pytest.mark.parametrize(
+    ("whole_us", "stay_us", "round_us"), [(60, 40, 20), (60, 60, 60), (60, 65, 60), (5_000, 5_020, 80)]
+)
+def test_a_time_of_departure_that_was_foretold_too_late_makes_no_round_trip_of_nothing(
+    whole_us: int, stay_us: int, round_us: int
+) -> None:
+    near, far = session(), Far(stay_ns=stay_us * 1_000)
+    data = near.packet(moment(0))
+    near.transmitted(data, START)
+    near.received(far.reflect(data, 0), moment(whole_us * 1_000), 62)
+    assert columns(near)["rtt_min_us"] == round_us
+
+
 def test_a_packet_that_could_not_be_sent_does_not_use_up_its_number() -> None:
     near, far = session(), Far()
     near.packet(moment(0))

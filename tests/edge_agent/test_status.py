@@ -142,7 +142,7 @@ def test_it_lies_where_systemd_says_else_beside_the_spool() -> None:
         (STATUS, 1005, "boot", True, None, "running for 2 h (process 4242)"),
         (STATUS, 1005, "boot", False, 69, "not running: it ended without a word, 5 s ago or less"),
         (STATUS, 1300, "boot", True, 1, "hangs: process 4242 is there and has said nothing for 5 min"),
-        (STATUS, 1005, "later", True, 69, "not running: the machine was started anew since"),
+        (STATUS, 1005, "later", False, 69, "not running: the machine was started anew since"),
         (replace(STATUS, is_stopped=True), 8200, "boot", True, 69, "not running: stopped 2 h ago"),
     ],
 )

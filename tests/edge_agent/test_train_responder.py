@@ -26,7 +26,7 @@ from edge_agent.probes.train_steps import Arrival
 from edge_agent.reflector.admission import Admission
 from edge_agent.reflector.settings import ReflectorSettings
 from edge_agent.reflector.train_responder import TrainResponder
-from edge_agent.reflector.trains import FORGET_AFTER_S, MOST_TRAINS, Trains
+from edge_agent.reflector.trains import FORGET_AFTER_S, MOST_OF_ONE, MOST_TRAINS, Trains
 
 NONCE = b"nonce678"
 COOKIE = b"cookie7890123456"
@@ -155,11 +155,30 @@ def test_an_unknown_train_has_nothing() -> None:
 def test_a_port_in_use_is_a_clear_error() -> None:
     async def run() -> None:
         async with responder() as running:
-            with pytest.raises(ProbeError, match="another program does"):
+            with pytest.raises(ProbeError, match="another program uses it"):
                 async with responder(train_port=running.port):
                     pass
 
     asyncio.run(run())
+
+
+def test_a_greedy_source_drives_out_its_own_trains_only() -> None:
+    trains, car = Trains(lambda: 0.0), Car(NONCE, COOKIE, 1, 0, 3)
+    honest = ("10.0.0.1", 1, NONCE, 1)
+    trains.begin(honest, car, 5)
+    for number in range(3 * MOST_TRAINS):
+        for host in range(2, 8):
+            trains.begin((f"10.0.0.{host}", number, NONCE, 1), car, 5)
+    assert trains.find(honest)
+    assert len(trains) == MOST_TRAINS
+
+
+def test_one_source_has_a_few_trains_however_much_room_there_is() -> None:
+    trains, car = Trains(lambda: 0.0), Car(NONCE, COOKIE, 1, 0, 3)
+    for number in range(MOST_OF_ONE + 1):
+        trains.begin(("10.0.0.1", 2, NONCE, number), car, 5)
+    assert len(trains) == MOST_OF_ONE
+    assert trains.find(("10.0.0.1", 2, NONCE, 0)) is None
 
 
 def test_trains_are_bounded_in_number_and_in_time() -> None:
@@ -167,7 +186,7 @@ def test_trains_are_bounded_in_number_and_in_time() -> None:
     trains = Trains(lambda: now)
     car = Car(NONCE, COOKIE, 1, 0, 3)
     for number in range(3 * MOST_TRAINS):
-        trains.begin(("10.0.0.1", number, NONCE, 1), car, 5)
+        trains.begin((f"10.0.0.{number}", 1, NONCE, 1), car, 5)
     assert len(trains) == MOST_TRAINS
     now = FORGET_AFTER_S
     trains.begin(("10.0.0.1", 1, NONCE, 1), car, 5)
