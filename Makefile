@@ -41,8 +41,8 @@ mosquitto:
 
 setup: $(VENV)/.dev mosquitto ## set up everything for developers
 
-demo: mosquitto $(VENV)/.local ## the whole pipeline on this machine; SECONDS=40 ends by itself
-	@exec $(BIN)/python -m infrastructure.demo $(SECONDS_ARGUMENT)
+demo: mosquitto $(VENV)/.local ## the whole pipeline on this machine; SECONDS=40 ends by itself, FAULTS=1 injects faults
+	@exec $(BIN)/python -m infrastructure.demo $(SECONDS_ARGUMENT) $(if $(FAULTS),--faults $(FAULTS))
 
 test: setup ## every test
 	@$(BIN)/python -m pytest

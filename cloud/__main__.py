@@ -16,6 +16,7 @@ COMMANDS: Mapping[str, str] = {
     "links": "cloud.links",
     "history": "cloud.history",
     "gateways": "cloud.gateways",
+    "registry": "cloud.registry_command",
     "quarantine": "cloud.quarantine",
     "redrive": "cloud.redrive",
     "gaps": "cloud.gaps",

@@ -1,7 +1,14 @@
 """Tells EventBridge of changes of link states: one event each, with an id that is always the same.
 
 EventBridge neither removes duplicates nor promises to deliver once ("at least once", user guide, "Event
-delivery"); whoever must not act twice keeps the ``id`` of the event's detail.
+delivery"); whoever must not act twice keeps the ``id`` of the event's detail. An event on the default bus:
+
+- source ``linkpulse``, detail-type ``Link state changed``, time that of the reading, resources
+  ``["<gateway>/<link>"]``;
+- detail: ``id`` (gateway, spool epoch and number of the reading), ``stage``, ``gateway``, ``link``, ``peer``,
+  ``medium``, ``capacity_kbps`` (null: not known), ``site``, ``region``, ``latitude`` and ``longitude``
+  (degrees, null: not known), ``before`` and ``after`` (unknown, up, degraded, down), ``at_ms`` (ms since
+  1970) and ``at`` (the same for people, UTC).
 """
 
 from __future__ import annotations
@@ -10,9 +17,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
-
-import botocore.session
-from botocore.config import Config
 
 from cloud.dynamo import ATTEMPTS, CONNECT_S, READ_S, RefusedError, TransientError, attempt
 from cloud.latest import Latest
@@ -25,7 +29,10 @@ ENTRIES_IN_CALL = 10
 
 
 def connect() -> Any:
-    """A client of EventBridge with short limits, as that of DynamoDB."""
+    """A client of EventBridge with short limits, as that of DynamoDB; loaded when there is something to tell."""
+    import botocore.session
+    from botocore.config import Config
+
     config = Config(
         connect_timeout=CONNECT_S,
         read_timeout=READ_S,

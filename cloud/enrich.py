@@ -2,54 +2,27 @@
 
 A batch counts once. It must be newer than the state (its version), and of the same spool it must begin
 after what the state has taken in: so neither a replay, nor a second delivery that was received at another
-time, nor a batch that was overtaken changes anything. Readings are taken in the order of their numbers.
+time, nor a batch that was overtaken changes anything. A batch is taken in by its columns: the newest row of
+each series as the wire has it, and what the rounds say of the link (cloud/link_judge.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter, le
 
-from cloud import chunk, keys, link_state
+from cloud import chunk, keys, latest_image, tallies
 from cloud.decode import Arrival
-from cloud.health import ANSWERS, WAITING
-from cloud.latest import FELL, pack_content
-from cloud.latest_bytes import MAX_BYTES, Image, LinkPart, SeriesPart, since_s
+from cloud.latest_image import Group, Image, Row, since_s
 from cloud.link_change import Change
-from cloud.link_state import FAR_END, SPEAKING, Machine, State
+from cloud.link_judge import Judge, Rounds, Verdict
 from cloud.registry import Entry
-from cloud.validate import is_future, is_live
-from edge_agent.contract import KINDS, Batch, Outcome, Reading, Values
+from cloud.validate import is_future, is_live, present_ms
+from edge_agent.contract import Sealed
 
-NAME_LENGTH = 128
-_CODES = {kind.name: kind.code for kind in KINDS.values()}
-
-
-@dataclass(frozen=True, slots=True)
-class _Counts:
-    """The columns of cloud.health.tally as indices: a look by name for each reading would cost too much."""
-
-    sent: int
-    in_flight: int | None
-    replies: tuple[int, ...]
-
-    def of(self, values: Values) -> tuple[int, int]:
-        """Round trips whose outcome is known, and how many of them were answered."""
-        in_flight = 0 if self.in_flight is None else values[self.in_flight] or 0
-        answered = 0
-        for index in self.replies:
-            answered += values[index] or 0
-        return max((values[self.sent] or 0) - in_flight, 0), answered
-
-
-def _counts(kind: str) -> _Counts:
-    at = {column.name: index for index, column in enumerate(KINDS[kind].columns)}
-    waiting = at["in_flight"] if kind in WAITING else None
-    return _Counts(at["sent"], waiting, tuple(at[name] for name in ANSWERS[kind]))
-
-
-_COUNTS = {kind: _counts(kind) for kind in ANSWERS}
-_WITNESSES = tuple((kind, _CODES[kind]) for kind in (*FAR_END, "interface"))
+_NO_WITNESS = 0, 0, 0
+_NONE: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -69,161 +42,146 @@ def live(arrivals: Iterable[Arrival]) -> dict[str, list[Arrival]]:
     """Arrivals that tell of the present, by gateway; backlog never replaces the latest state."""
     found: dict[str, list[Arrival]] = {}
     for arrival in filter(is_live, arrivals):
-        found.setdefault(arrival.batch.gateway, []).append(arrival)
+        found.setdefault(arrival.sealed.gateway, []).append(arrival)
     return found
 
 
 def advance(progress: Progress, arrivals: Sequence[Arrival], entry: Entry, keep_ms: int) -> None:
     """Take in what is new of the live batches of one gateway, oldest first; series expire after keep_ms."""
-    for arrival in sorted(arrivals, key=chunk.version):
-        if _is_new(progress, arrival):
+    last_ms = 0
+    arranged = sorted(((chunk.version(each), each) for each in arrivals), key=itemgetter(0))
+    for version, arrival in arranged:
+        if _is_new(progress, version, arrival.sealed):
             _take_in(progress, arrival)
+            progress.version, progress.taken = version, progress.taken + 1
+            last_ms = present_ms(arrival, arrival.sealed.last_ms)
     if progress.taken:
-        _expire(progress, keep_ms)
+        _expire(progress.image, last_ms - keep_ms)
         _name(progress.image, entry)
 
 
-def _is_new(progress: Progress, arrival: Arrival) -> bool:
-    if not progress.version:
-        return True
-    if chunk.version(arrival) <= progress.version:
-        return False
+def _is_new(progress: Progress, version: str, sealed: Sealed) -> bool:
+    if version <= progress.version or not progress.version:
+        return not progress.version
     newest = keys.parse_version(progress.version)
     following = newest.first_sequence + progress.image.numbered
-    return arrival.batch.epoch != newest.epoch or arrival.batch.first_sequence >= following
+    return sealed.epoch != newest.epoch or sealed.first_sequence >= following
 
 
 def _take_in(progress: Progress, arrival: Arrival) -> None:
-    image, batch = progress.image, arrival.batch
-    groups: dict[tuple[str, str], list[Reading]] = {}
-    for reading in batch.readings:
-        groups.setdefault((reading.link, reading.kind), []).append(reading)
+    image, sealed = progress.image, arrival.sealed
     latest_ms = arrival.envelope.rx_ms if is_future(arrival) else keys.MAX_MS
-    quiet: list[tuple[str, str, SeriesPart]] = []
-    loud: set[str] = set()
-    fresh: set[tuple[str, str]] = set()
-    for (link, kind), readings in groups.items():
-        if (link, _CODES[kind]) not in image.series:
-            fresh.add((link, kind))
-        part = _keep(image, link, _CODES[kind], readings, latest_ms)
-        if kind not in SPEAKING:
-            continue
-        known = image.links[link].state == State.UP
-        if known and link_state.is_quiet(kind, part.witness, part.loss, readings):
-            quiet.append((link, kind, part))
-        else:
-            loud.add(link)
-    for link, kind, part in quiet:
-        if link not in loud:
-            part.loss, part.weight = link_state.settle(kind, part.loss, part.weight, groups[link, kind])
-    if loud:
-        _judge(progress, batch, loud, fresh, latest_ms)
+    rounds = _rounds(sealed)
+    verdict = Judge(image, sealed, latest_ms, rounds).judge()
+    progress.changes += verdict.changes
+    _remember(image, verdict)
+    kept = [_keep(image, sealed, given, verdict, latest_ms) for given in rounds.values()]
+    if not all(kept):
+        image.arrange()
+    _set_states(image, verdict)
     image.rx_ms, image.direct = arrival.envelope.rx_ms, arrival.envelope.direct
-    image.numbered = len(batch.readings)
-    progress.version = chunk.version(arrival)
-    progress.taken += 1
+    image.numbered, image.left_out = len(sealed), 0
 
 
-def _keep(image: Image, link: str, code: int, readings: Sequence[Reading], latest_ms: int) -> SeriesPart:
-    """Keep the newest reading of a series, and the round trips of all of them."""
-    newest, sent, answered = readings[0], 0, 0
-    counts = _COUNTS.get(newest.kind)
-    for reading in readings:
-        if reading.at_ms >= newest.at_ms:
-            newest = reading
-        if counts and reading.outcome is Outcome.MEASURED and reading.values[counts.replies[0]] is not None:
-            tried, back = counts.of(reading.values)
-            sent += tried
-            answered += back
-    content = pack_content(newest, sent, max(sent - answered, 0))
-    at_ms = min(newest.at_ms, latest_ms)
-    part = image.series.get((link, code))
-    if part is None:
-        # The front part is as it was while the same links have the same series.
-        part = image.series[link, code] = SeriesPart(at_ms, content)
-        image.links.setdefault(link, LinkPart())
-        image.front = None
-    elif part.at_ms <= at_ms:
-        part.at_ms, part.content = at_ms, content
-    return part
+def _rounds(sealed: Sealed) -> dict[int, Rounds]:
+    """The readings of a batch by kind."""
+    failed = sealed.outcomes.count(0) < len(sealed)
+    rounds = {}
+    for code, bundle in sealed.bundles.items():
+        silent = _NONE
+        if failed:
+            silent = frozenset(
+                sealed.rows[position]
+                for positions in bundle.positions
+                for position in positions
+                if sealed.outcomes[position]
+            )
+        rounds[code] = Rounds(bundle, silent, tallies.of(sealed.tables[code], silent))
+    return rounds
 
 
-def _judge(
-    progress: Progress, batch: Batch, links: Set[str], fresh: Set[tuple[str, str]], latest_ms: int
-) -> None:
-    """Let the rounds of links change their states, in the order of their numbers."""
-    image = progress.image
-    machines = {link: _machine(image, link, fresh) for link in links}
-    for sequence, reading in enumerate(batch.readings, batch.first_sequence):
-        machine = machines.get(reading.link)
-        if machine is None or reading.kind not in SPEAKING:
+def _remember(image: Image, verdict: Verdict) -> None:
+    """Keep what the witnesses of known series say now, also of kinds that the batch does not bring."""
+    for code, means in verdict.means.items():
+        image.groups[code].losses, image.groups[code].weights = means
+    for code, witnesses in verdict.witnesses.items():
+        group, places = image.groups.get(code), image.front.places.get(code, {})
+        if group is None:
             continue
-        before, after = machine.state, machine.take_in(reading)
-        if after is None:
-            continue
-        at_ms = min(reading.at_ms, latest_ms)
-        image.links[reading.link].since_s = since_s(at_ms)
-        if before is not State.UNKNOWN or after is not State.UP:
-            found = Change(batch.gateway, reading.link, before, after, at_ms, batch.epoch, sequence)
-            progress.changes.append(found)
-    for link, machine in machines.items():
-        image.links[link].state = machine.state | (FELL if machine.interface_fell else 0)
-        for kind, witness in machine.witnesses.items():
-            kept = image.series.get((link, _CODES[kind]))
-            if kept is not None:
-                kept.witness = link_state.encode(witness)
-                kept.loss, kept.weight = witness.loss, witness.weight
+        columns = [*group.witnesses], [*group.losses], [*group.weights]
+        for link, kept in witnesses.items():
+            for column, number in zip(columns, kept, strict=True) if link in places else ():
+                column[places[link]] = number
+        group.witnesses, group.losses, group.weights = columns
 
 
-def _machine(image: Image, link: str, fresh: Set[tuple[str, str]]) -> Machine:
-    """The machine of a link as it was before the batch; a probe that is new in it is no witness yet."""
-    part, witnesses = image.links[link], {}
-    for kind, code in _WITNESSES:
-        kept = image.series.get((link, code))
-        if kept is not None and (link, kind) not in fresh:
-            witnesses[kind] = link_state.decode(kept.witness, kept.loss, kept.weight)
-    return Machine(State(part.state & ~FELL), bool(part.state & FELL), witnesses)
+def _keep(image: Image, sealed: Sealed, rounds: Rounds, verdict: Verdict, latest_ms: int) -> bool:
+    """Keep the newest reading of each series, and the round trips of all; whether the series are the same."""
+    bundle, code = rounds.bundle, rounds.bundle.kind.code
+    table, group = sealed.tables[code], image.groups.get(code)
+    newest, rows = bundle.last, bundle.last_rows
+    if not sealed.ordered:
+        newest = [sealed.newest(positions) for positions in bundle.positions]
+        rows = [sealed.rows[position] for position in newest]
+    times = [sealed.times[position] for position in newest]
+    if sealed.last_ms > latest_ms:
+        times = [min(at_ms, latest_ms) for at_ms in times]
+    nothing = (0,) * len(newest)
+    totals = rounds.tallies.totals(bundle) if rounds.tallies else (nothing, nothing)
+    flags = [sealed.flags[position] for position in newest]
+    outcomes = [sealed.outcomes[position] for position in newest]
+    content = flags, outcomes, *totals, table.raw(rows)
+    if group is not None and group.links == bundle.links and all(map(le, group.times, times)):
+        image.groups[code] = Group(group.links, times, group.witnesses, group.losses, group.weights, *content)
+        return True
+    witnesses = verdict.witnesses.get(code, {})
+    kept = group.rows() if group else {}
+    for link, at_ms, *row in zip(bundle.links, times, *content, strict=True):
+        known = kept.get(link)
+        if known is None:
+            kept[link] = Row(at_ms, *witnesses.get(link, _NO_WITNESS), *row)
+        elif known.at_ms <= at_ms:
+            kept[link] = Row(at_ms, known.witness, known.loss, known.weight, *row)
+    image.groups[code] = latest_image.group(kept)
+    return False
 
 
-def _expire(progress: Progress, keep_ms: int) -> None:
+def _set_states(image: Image, verdict: Verdict) -> None:
+    if verdict.states:
+        states, since = list(image.states), list(image.since)
+        for link, (state, at_ms) in verdict.states.items():
+            place = image.front.at[link]
+            states[place] = state
+            if at_ms is not None:
+                since[place] = since_s(at_ms)
+        image.states, image.since = states, since
+
+
+def _expire(image: Image, oldest_ms: int) -> None:
     """Drop the series that nobody has measured for so long: their link was taken out of the config."""
-    image, base_ms = progress.image, keys.parse_version(progress.version).first_ms
-    old = [key for key, part in image.series.items() if part.at_ms < base_ms - keep_ms]
-    image.left_out = 0
-    size = sum(len(part.content) + 12 for part in image.series.values()) + 64 * len(image.links)
-    if size > MAX_BYTES:
-        excess = size - MAX_BYTES
-        for key, part in sorted(image.series.items(), key=lambda each: each[1].at_ms):
-            if excess <= 0:
-                break
-            if key not in old:
-                old.append(key)
-                image.left_out += 1
-            excess -= len(part.content) + 12 + 64
-    if old:
-        for key in old:
-            del image.series[key]
-        named = {link for link, _ in image.series}
-        image.links = {link: part for link, part in image.links.items() if link in named}
-        image.front = None
+    if min([min(group.times) for group in image.groups.values()]) < oldest_ms:
+        old = [
+            (code, link)
+            for code, group in image.groups.items()
+            for link, at_ms in zip(group.links, group.times, strict=True)
+            if at_ms < oldest_ms
+        ]
+        latest_image.drop(image, old)
 
 
 def _name(image: Image, entry: Entry) -> None:
     """Say of links and gateway what the registry knows now; without an answer what it knew stays."""
-    if not entry.known:
-        return
-    place = entry.place
-    if place != image.place:
-        image.place, image.front = place, None
-    for link, part in image.links.items():
-        said = entry.said(link)
-        if said is not None and said != (part.peer, part.medium, part.capacity_kbps):
-            part.peer, part.medium, part.capacity_kbps = said
-            image.front = None
+    front = image.front
+    if entry.known:
+        said = tuple(map(entry.said.get, front.links, front.said))
+        if said != front.said or entry.place != front.place:
+            image.name(entry.place, said)
 
 
 def forgotten(image: Image, version: str, entry: Entry, keep_ms: int) -> set[str]:
     """Links whose definitions the registry may drop: without a series, and as old as one that expires."""
-    gone = entry.definitions.keys() - image.links.keys()
+    gone = entry.definitions.keys() - image.front.at.keys()
+    if not gone:
+        return gone
     oldest = keys.parse_version(version).first_ms - keep_ms
     return {link for link in gone if keys.parse_version(entry.definitions[link].version).first_ms < oldest}

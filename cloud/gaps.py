@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from cloud import display, fleet_names, gaps_rows, gaps_scan, resend
+from cloud import display, fleet_names, gaps_reading, gaps_rows, gaps_scan, resend
 from cloud.display import Column
 from cloud.dynamo import RefusedError, TransientError
 from cloud.gap_ranges import Hole
@@ -76,10 +76,11 @@ def run(args: argparse.Namespace) -> int:
     """List, or ask for, what is missing."""
     target, now_ms = from_arguments(args), time.time_ns() // 1_000_000
     with _failures(target):
-        store = GapStore(target.dynamodb(), target.output("ReadingsTable"), KEEP_DAYS)
+        table = target.output("ReadingsTable")
+        store = GapStore(target.dynamodb(), table, KEEP_DAYS)
         names = [args.gateway] if args.gateway else fleet_names.gateways(target)
         unreadable = _scan(args, target, store, names, now_ms) if args.scan else 0
-        found = list(store.read(names))
+        found = list(gaps_reading.read(target.dynamodb(), table, names))
         known = sorted((each for each in found if isinstance(each, Gaps)), key=lambda each: each.gateway)
         if args.action == "ask":
             _ask(args, target, store, known, now_ms)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from cloud import gaps_item
 from cloud.dynamo import ConditionError, TransientError, attempt
-from cloud.gaps_item import GapsError, Stored
+from cloud.gaps_item import Stored
 from cloud.gaps_state import Gaps
-from cloud.keys import Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 TRIES = 5
 """Others change the same item at the same time rarely: a second pass, or somebody who asks by hand."""
-KEYS_IN_BATCH = 100
-"""BatchGetItem takes at most so many (DynamoDB API reference)."""
 
 
 class GapStore:
@@ -62,26 +59,3 @@ class GapStore:
         if expected:
             request["ExpressionAttributeValues"] = {":r": {"N": str(expected)}}
         attempt(lambda: self._client.put_item(**request))
-
-    def read(self, gateways: Sequence[str]) -> Iterator[Gaps | GapsError]:
-        """What is stored of some gateways, those without an item left out; an error for an unreadable one."""
-        for at in range(0, len(gateways), KEYS_IN_BATCH):
-            pending: list[Item] = [gaps_item.key(name) for name in gateways[at : at + KEYS_IN_BATCH]]
-            for _ in range(TRIES):
-                items, pending = self._read(pending)
-                for item in items:
-                    try:
-                        yield gaps_item.parse(item).gaps
-                    except GapsError as exc:
-                        yield exc
-                if not pending:
-                    break
-            else:
-                raise TransientError(f"{len(pending)} gaps were not given")
-
-    def _read(self, wanted: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-        """One BatchGetItem; items, and the keys that it left unprocessed."""
-        request = {self._table: {"Keys": wanted, "ConsistentRead": True}}
-        answer = attempt(lambda: self._client.batch_get_item(RequestItems=request))
-        left = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
-        return answer["Responses"].get(self._table, []), left

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -79,6 +80,7 @@ def version(last_ms: int, epoch: int, first_sequence: int) -> str:
     return chunk_sort(last_ms, epoch, first_sequence)
 
 
+@lru_cache(maxsize=256)
 def parse_version(value: str) -> ChunkId:
     """The parts of a version, its last time as ``first_ms``; raises ValueError for anything else."""
     return parse_chunk_sort(value)
@@ -123,7 +125,12 @@ def text(value: str, length: int) -> str:
 
 def day(at_ms: int) -> str:
     """UTC day, yyyymmdd, of a time in ms since 1970."""
-    return f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y%m%d}"
+    return _day(at_ms // DAY_MS)
+
+
+@lru_cache(maxsize=64)
+def _day(number: int) -> str:
+    return f"{datetime.fromtimestamp(number * DAY_MS // 1000, UTC):%Y%m%d}"
 
 
 # --- rollups: their items, dirty marks, the cursor of the pass and the graph snapshot, all in Readings ---

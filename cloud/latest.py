@@ -1,9 +1,7 @@
-"""The latest state of a gateway: one item, read back as values; and how a series is packed (pure).
+"""The latest state of a gateway: one item, written from an Image and read back as values (pure).
 
-The content of a series is varints (LEB128): the reading's flags and outcome, the round trips sent and lost
-over the batch that brought it, and its columns, each as v + 1 with 0 for null, a column that is "over"
-another as the difference to it. That is a third of a DynamoDB list of numbers. Columns are only ever
-appended to a kind; a missing one reads as null. cloud/latest_bytes.py has what is around it.
+The item has the gateway's name, the version of its newest batch, the state as bytes
+(cloud/latest_bytes.py), and the changes of link states that no event has told of yet.
 """
 
 from __future__ import annotations
@@ -13,27 +11,14 @@ from dataclasses import dataclass, field
 
 from cloud import keys, latest_bytes, latest_legacy, link_change
 from cloud.keys import ChunkId, Item
-from cloud.latest_bytes import NOWHERE, Image, Place
+from cloud.latest_front import NOWHERE, Place
+from cloud.latest_image import Image, Row, since_ms
 from cloud.link_change import Change
-from cloud.link_state import State
-from cloud.varint import varints
-from edge_agent.contract import KINDS, ContractError, Flag, Outcome, Reading
+from cloud.link_state import FELL, State
+from edge_agent.contract import KINDS, ContractError, Flag, Kind, Outcome, Reading
+from edge_agent.contract.table import values_of
 
-_HEAD = 4
-_STATE = 3
-"""The bits of LinkPart.state that hold the state."""
-FELL = 4
-"""The bit that says that its interface fell."""
 KIND_OF = {kind.code: kind for kind in KINDS.values()}
-
-
-def _layout(kind: str) -> tuple[tuple[int, int], ...]:
-    """For each column the index of the one that it is over, -1 for none, and its modulus."""
-    at = {column.name: index for index, column in enumerate(KINDS[kind].columns)}
-    return tuple((at.get(column.over, -1), column.maximum + 1) for column in KINDS[kind].columns)
-
-
-_LAYOUTS = {kind: _layout(kind) for kind in KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +83,19 @@ def parse(item: Item) -> Latest:
         gateway, newest = item[keys.LATEST_KEY]["S"], keys.parse_version(item[keys.VERSION]["S"])
         shown = image(item)
         waiting = link_change.unpack_all(gateway, changes(item))
-        direct_site = shown.place.site
+        found = _series(shown)
     except (KeyError, ValueError) as exc:
         raise ContractError(f"gateway {item.get(keys.LATEST_KEY, {}).get('S', '?')}: {exc}") from exc
-    found = [
-        unpack_series(KIND_OF[code].name, link, part.at_ms, part.content)
-        for (link, code), part in shown.series.items()
-        if code in KIND_OF
-    ]
+    front = shown.front
     conditions = {
-        link: Condition(State(part.state & _STATE), latest_bytes.since_ms(part.since_s))
-        for link, part in shown.links.items()
-        if part.state & _STATE
+        link: Condition(State(state & ~FELL), since_ms(since))
+        for link, state, since in zip(front.links, shown.states, shown.since, strict=True)
+        if state & ~FELL in _STATES
     }
     links = {
-        link: Neighbour(part.peer, part.medium, part.capacity_kbps or None)
-        for link, part in shown.links.items()
-        if part.peer or part.medium or part.capacity_kbps
+        link: Neighbour(peer, medium, capacity or None)
+        for link, (peer, medium, capacity) in zip(front.links, front.said, strict=True)
+        if peer or medium or capacity
     }
     return Latest(
         gateway=gateway,
@@ -122,22 +103,33 @@ def parse(item: Item) -> Latest:
         rx_ms=shown.rx_ms,
         readings=newest.first_sequence + shown.numbered,
         direct=shown.direct,
-        site=direct_site,
+        site=front.place.site,
         series=tuple(sorted(found, key=lambda each: (each.reading.link, each.reading.kind))),
         links=links,
         conditions=conditions,
-        place=shown.place,
+        place=front.place,
         left_out=shown.left_out,
         changes=waiting,
     )
 
 
+_STATES = frozenset(State) - {State.UNKNOWN}
+
+
+def _series(shown: Image) -> list[Series]:
+    return [
+        _unpack(KIND_OF[code], link, row)
+        for code, group in shown.groups.items()
+        if code in KIND_OF
+        for link, row in group.rows().items()
+    ]
+
+
 def image(item: Item) -> Image:
     """The state in an item, to be brought up to date; raises ContractError, KeyError, ValueError."""
-    newest = keys.parse_version(item[keys.VERSION]["S"])
     if keys.BYTES in item:
-        return latest_bytes.unpack(bytes(item[keys.BYTES]["B"]), newest.first_ms)
-    return latest_legacy.image(item, newest)
+        return latest_bytes.unpack(bytes(item[keys.BYTES]["B"]))
+    return latest_legacy.image(item, keys.parse_version(item[keys.VERSION]["S"]))
 
 
 def changes(item: Item) -> bytes:
@@ -146,66 +138,21 @@ def changes(item: Item) -> bytes:
 
 
 def pack(gateway: str, version: str, shown: Image, waiting: bytes) -> Item:
-    """The item of a state."""
-    base_ms = keys.parse_version(version).first_ms
+    """The item of a state; what would not fit is taken out of it."""
     item: Item = {
         keys.LATEST_KEY: {"S": gateway},
         keys.VERSION: {"S": version},
-        keys.BYTES: {"B": latest_bytes.pack(shown, base_ms)},
+        keys.BYTES: {"B": latest_bytes.pack(shown)},
     }
     if waiting:
         item[keys.CHANGES] = {"B": waiting}
     return item
 
 
-def pack_series(series: Series) -> bytes:
-    """The content of a series; the time of its reading is kept beside it."""
-    reading = series.reading
-    return pack_content(reading, series.sent, series.lost)
-
-
-def pack_content(reading: Reading, sent: int, lost: int) -> bytes:
-    """The content of a series from its parts: the ingest function packs some hundred thousand a second."""
-    values = reading.values
-    out = bytearray()
-    append = out.append
-    stored: list[int] = [reading.flags, reading.outcome, sent, lost]
-    for value, (over, modulus) in zip(values, _LAYOUTS[reading.kind], strict=True):
-        if value is None:
-            stored.append(0)
-        elif over < 0:
-            stored.append(value + 1)
-        else:
-            stored.append((value - (values[over] or 0)) % modulus + 1)
-    while not stored[-1] and len(stored) > _HEAD:  # a null that is left out reads as null
-        stored.pop()
-    for number in stored:
-        while number > 0x7F:
-            append(number & 0x7F | 0x80)
-            number >>= 7
-        append(number)
-    return bytes(out)
-
-
-def unpack_series(kind: str, link: str, at_ms: int, content: bytes) -> Series:
-    """The series in its content; raises ContractError for an outcome that this version does not know."""
-    numbers = list(varints(content))
-    if len(numbers) < _HEAD:
-        raise ContractError(f"latest state of {link} is cut short")
-    flags, outcome, sent, lost, *stored = numbers
-    width = len(KINDS[kind].columns)
-    padded = (*stored, *[0] * width)[:width]
+def _unpack(kind: Kind, link: str, row: Row) -> Series:
+    """The newest reading in a row; raises ContractError for what this version does not know."""
     try:
-        reading = Reading(link, kind, at_ms, _sums(kind, padded), Flag(flags), Outcome(outcome))
+        flags, outcome, values = Flag(row.flags), Outcome(row.outcome), values_of(kind, row.content)
     except ValueError as exc:
         raise ContractError(f"latest state of {link}: {exc}") from exc
-    return Series(reading, sent, lost)
-
-
-def _sums(kind: str, stored: tuple[int, ...]) -> tuple[int | None, ...]:
-    """The columns whose differences are stored."""
-    values: list[int | None] = []
-    for value, (over, modulus) in zip(stored, _LAYOUTS[kind], strict=True):
-        base = (values[over] or 0) if over >= 0 else 0
-        values.append((value - 1 + base) % modulus if value else None)
-    return tuple(values)
+    return Series(Reading(link, kind.name, row.at_ms, values, flags, outcome), row.sent, row.lost)

@@ -14,17 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 from cloud import enrich, keys, latest, link_change
 from cloud.decode import Arrival
-from cloud.dynamo import ConditionError, Outcome, Patience, RefusedError, TransientError, attempt
+from cloud.dynamo import ConditionError, Patience, RefusedError, TransientError, attempt
 from cloud.enrich import Progress
 from cloud.keys import Item
-from cloud.latest import Latest
+from cloud.latest_image import Image
+from cloud.latest_telling import Bus, Taken, Teller
 from cloud.link_change import MAX_WAITING, Change
 from cloud.registry import Registry
 from edge_agent.contract import ContractError
@@ -36,41 +35,9 @@ KEYS_IN_READ = 100
 """BatchGetItem takes so many (DynamoDB API reference)."""
 WORKERS = 8
 """Conditional writes cannot be batched; so many run at once, below botocore's 10 connections."""
-CLEARS = 3
-"""Tries to remove a mark: one that stays tells of a change again."""
+IMAGES_KEPT = 2_048
+"""States kept between invocations: some 20 MB of gateways with ten links."""
 OVER = "no time is left"
-
-
-class Bus(Protocol):
-    """What tells of changes."""
-
-    def tell(
-        self, changes: Sequence[Change], states: Mapping[str, Latest], remains: Callable[[], bool]
-    ) -> set[str]:
-        """Tell of changes, with the states of their gateways, as long as time remains; raises nothing.
-
-        Returns the ids of those that it has taken.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What came of bringing states up to date."""
-
-    outcome: Outcome = field(default_factory=Outcome)
-    _lock: Lock = field(default_factory=Lock, compare=False, repr=False)
-    counts: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(
-            ("Changes", "ChangesWaiting", "ChangesDropped", "LatestUnreadable", "LatestLeftOut"), 0
-        )
-    )
-    """Metrics: changes of link states told, still waiting, and given up since too many waited; states that
-    could not be read and were begun anew; series that did not fit."""
-
-    def count(self, name: str, number: int) -> None:
-        """Add to a metric, from any thread."""
-        with self._lock:
-            self.counts[name] += number
 
 
 @dataclass(slots=True)
@@ -97,9 +64,10 @@ class LatestStore:
         self._client = cast(Any, client)
         self._table = table
         self._registry = registry
-        self._bus = bus
+        self._teller = Teller(client, table, bus)
         self._keep_ms = keep_ms
         self._workers = workers
+        self._images: dict[str, tuple[Image, bytes]] = {}
 
     def take_in(self, arrivals: Iterable[Arrival], patience: Patience) -> Taken:
         """Bring the states of the arrivals' gateways up to date, and tell of what changed."""
@@ -136,7 +104,7 @@ class LatestStore:
         for gateway in patience.rounds(list(present), once):
             reason = f"latest state: {reasons.get(gateway, OVER)}"
             taken.outcome.failed.update(dict.fromkeys(map(_sequence, present[gateway]), reason))
-        self._announce(waiting.values(), patience, taken)
+        self._teller.tell(waiting.values(), patience, taken)
         return taken
 
     def sweep(self, items: Iterable[Item], patience: Patience) -> Taken:
@@ -146,7 +114,7 @@ class LatestStore:
         # A scan may be stale: what was told meanwhile must not be told again.
         found = self._read(names, consistent=True, reasons={})
         items = [each.item for each in found.values() if each.item is not None]
-        self._announce([item for item in items if keys.CHANGES in item], patience, taken)
+        self._teller.tell([item for item in items if keys.CHANGES in item], patience, taken)
         return taken
 
     def _each(
@@ -205,6 +173,7 @@ class LatestStore:
         packed = link_change.pack_all(waiting[-MAX_WAITING:])
         item = latest.pack(gateway, progress.version, progress.image, packed)
         self._put(item, found.item)
+        self._keep(gateway, item, progress.image)
         taken.count("LatestLeftOut", progress.image.left_out)
         gone = enrich.forgotten(progress.image, progress.version, entry, self._keep_ms)
         if gone:
@@ -220,11 +189,20 @@ class LatestStore:
             waiting = link_change.unpack_all(gateway, latest.changes(item))
         except ContractError:
             waiting = ()
+        kept = self._images.pop(gateway, None)
+        if kept and kept[1] == item.get(keys.BYTES, {}).get("B"):
+            return Progress(kept[0], version), waiting
         try:
             return Progress(latest.image(item), version), waiting
         except (ContractError, KeyError, ValueError):
             taken.count("LatestUnreadable", 1)
             return Progress(version=version), waiting
+
+    def _keep(self, gateway: str, item: Item, image: Image) -> None:
+        """Keep a state as it was just written: mostly the next batch finds it as it is, and need not read it."""
+        if len(self._images) >= IMAGES_KEPT:
+            self._images.clear()
+        self._images[gateway] = image, item[keys.BYTES]["B"]
 
     def _put(self, item: Item, before: Item | None) -> None:
         request: dict[str, Any] = {"TableName": self._table, "Item": item}
@@ -239,47 +217,6 @@ class LatestStore:
             request["ConditionExpression"] = f"ver = :ver AND {told}"
             request["ExpressionAttributeValues"] = values
         attempt(lambda: self._client.put_item(**request))
-
-    # --- changes ----------------------------------------------------------------------------------
-
-    def _announce(self, items: Iterable[Item], patience: Patience, taken: Taken) -> None:
-        """Tell of the changes that wait in items, and remove the marks of those that the bus has taken."""
-        changes: dict[str, tuple[Change, ...]] = {}
-        states: dict[str, Latest] = {}
-        marks: dict[str, Item] = {}
-        for item in items:
-            with suppress(ContractError):
-                state = latest.parse(item)
-                states[state.gateway], changes[state.gateway] = state, state.changes
-                marks[state.gateway] = item[keys.CHANGES]
-        if not changes:
-            return
-        told = self._bus.tell(
-            [each for waiting in changes.values() for each in waiting], states, patience.remains
-        )
-        for gateway, waiting in changes.items():
-            left = [each for each in waiting if each.id not in told]
-            taken.count("Changes", len(waiting) - len(left))
-            taken.count("ChangesWaiting", len(left))
-            if len(left) < len(waiting):
-                self._clear(gateway, marks[gateway], link_change.pack_all(left))
-
-    def _clear(self, gateway: str, mark: Item, left: bytes) -> None:
-        request: dict[str, Any] = {
-            "TableName": self._table,
-            "Key": {keys.LATEST_KEY: {"S": gateway}},
-            "UpdateExpression": "SET ev = :left" if left else "REMOVE ev",
-            "ConditionExpression": "ev = :ev",
-            "ExpressionAttributeValues": {":ev": mark, **({":left": {"B": left}} if left else {})},
-        }
-        for _ in range(CLEARS):
-            try:
-                attempt(lambda: self._client.update_item(**request))
-                return
-            except (ConditionError, RefusedError):
-                return  # somebody else has told of them, or the gateway is gone
-            except TransientError:
-                continue
 
 
 def _version(item: Item) -> str:

@@ -10,33 +10,22 @@ is a running mean over about WINDOW round trips: 5 minutes of the default profil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from edge_agent.contract import KINDS, Outcome, Reading
-
-DOWN_ROUNDS = 3
-"""Rounds in a row without an answer, of one probe, that make a link down ..."""
-DOWN_PACKETS = 30
-"""... or so many packets in at least DOWN_ROUNDS_LEAST rounds."""
-DOWN_ROUNDS_LEAST = 2
-UP_ROUNDS = 2
-SILENT_ROUNDS = 3
-"""Rounds in a row that measured nothing, after which what a probe found before says nothing any more."""
-
-WHOLE = 50_000
-"""Losses are kept as parts of so many: 0.002 %, and two bytes."""
-DEGRADED = WHOLE * 2 // 100
-"""Loss from which a link is degraded: 2 %, as in `linkview availability`."""
-RECOVERED = DEGRADED // 2
-"""Loss below which it is up again: half as much, so that noise around one threshold changes nothing."""
-WINDOW = 150
-"""Round trips that the loss is a running mean of."""
-EVIDENCE = 30
-"""Round trips without which the loss says nothing."""
-LEAST_PACKETS = 5
-"""A round counts as so many round trips at least: a probe of one packet must not need hours."""
+from cloud import link_witness
+from cloud.link_witness import (
+    DEGRADED,
+    EVIDENCE,
+    FAR_END,
+    RECOVERED,
+    SILENT_ROUNDS,
+    WINDOW,
+    Witness,
+    mean,
+)
+from edge_agent.contract import Outcome, Reading
 
 
 class State(IntEnum):
@@ -48,147 +37,41 @@ class State(IntEnum):
     DOWN = 3
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """Where a kind of probe says what was sent and what came back, as indices of its values."""
-
-    answers: tuple[int, ...]
-    """Columns that show the far end was reached: to refuse is to answer."""
-    replies: tuple[int, ...]
-    """Columns that count round trips that were not lost."""
-    sent: int
-    in_flight: int | None
-
-
-def _columns(kind: str, answers: tuple[str, ...], replies: tuple[str, ...]) -> _Columns:
-    at = {column.name: index for index, column in enumerate(KINDS[kind].columns)}
-    return _Columns(
-        tuple(at[name] for name in answers),
-        tuple(at[name] for name in replies),
-        at["sent"],
-        at.get("in_flight"),
-    )
-
-
-_ROUND_TRIP = ("received", "late", "duplicate", "corrupt"), ("received", "late")
-_CONNECT = ("connected", "refused"), ("connected", "refused")
-FAR_END: Mapping[str, _Columns] = {
-    "echo": _columns("echo", *_ROUND_TRIP),
-    "stamp": _columns("stamp", *_ROUND_TRIP),
-    "connect": _columns("connect", *_CONNECT),
-}
-"""Probes of the far end; the first that knows speaks for the link's loss."""
+FELL = 4
+"""The bit beside a state that says that the link is down because its interface went down."""
 SPEAKING = frozenset({*FAR_END, "interface", "state"})
 """Kinds of reading that say anything about their link being up."""
 
 
-def mean(loss: int, weight: int, packets: int, lost: int) -> tuple[int, int]:
-    """Running mean and its weight after a round of so many packets, one at least."""
-    if packets < LEAST_PACKETS:
-        packets, lost = LEAST_PACKETS, lost * LEAST_PACKETS // packets
-    elif packets > WINDOW:
-        packets, lost = WINDOW, lost * WINDOW // packets
-    weight = min(weight + packets, WINDOW)
-    return max(min(loss + (lost * WHOLE - loss * packets) // weight, WHOLE), 0), weight
+def follow(
+    state: State, loss: int, weight: int, sent: Sequence[int], lost: Sequence[int]
+) -> tuple[int, int, list[tuple[int, State]]] | None:
+    """What answered rounds make of a link that is up or degraded and has one probe; None when one was not.
+
+    ``sent`` and ``lost`` are the round trips of each round. Returns the mean of loss, its weight, and the
+    changes of state with the index of the round that made them.
+    """
+    changes = []
+    limit = RECOVERED if state is State.DEGRADED else DEGRADED
+    for index, packets in enumerate(sent):
+        gone = lost[index]
+        if gone >= packets or not packets:
+            return None
+        if loss or gone or weight < WINDOW:
+            loss, weight = mean(loss, weight, packets, gone)
+        if (loss >= limit) is not (state is State.DEGRADED) and weight >= EVIDENCE:
+            state = judge_loss(state, loss, weight)
+            limit = RECOVERED if state is State.DEGRADED else DEGRADED
+            changes.append((index, state))
+    return loss, weight, changes
 
 
-@dataclass(slots=True)
-class Witness:
-    """What the last rounds of one probe of a link say."""
-
-    up: bool | None = None
-    """None: nothing that could be relied on."""
-    good: int = 0
-    bad: int = 0
-    silent: int = 0
-    lost: int = 0
-    """Packets of the bad rounds, DOWN_PACKETS at most."""
-    loss: int = 0
-    """Running mean of the lost round trips, parts of WHOLE."""
-    weight: int = 0
-    """Round trips that the mean is over, WINDOW at most."""
-
-    def answered(self) -> None:
-        """Take in a round in which the far end was reached."""
-        self.good, self.bad, self.silent, self.lost = min(self.good + 1, UP_ROUNDS), 0, 0, 0
-        if self.good >= UP_ROUNDS:
-            self.up = True
-
-    def unanswered(self, lost: int, at_once: bool = False) -> None:
-        """Take in a round in which it was not, with so many packets."""
-        self.good, self.silent = 0, 0
-        self.bad, self.lost = min(self.bad + 1, DOWN_ROUNDS), min(self.lost + lost, DOWN_PACKETS)
-        many = self.bad >= DOWN_ROUNDS_LEAST and self.lost >= DOWN_PACKETS
-        if at_once or many or self.bad >= DOWN_ROUNDS:
-            self.up = False
-
-    def measured_nothing(self) -> None:
-        """Take in a round that says nothing: after a few of them, the ones before say nothing either."""
-        self.silent = min(self.silent + 1, SILENT_ROUNDS)
-        if self.silent >= SILENT_ROUNDS:
-            self.up, self.good, self.bad, self.lost = None, 0, 0, 0
-            self.forget_loss()
-
-    def count(self, packets: int, lost: int) -> None:
-        """Take the loss of a round into the mean; negative when replies came late for a round before."""
-        self.loss, self.weight = mean(self.loss, self.weight, packets, lost)
-
-    def forget_loss(self) -> None:
-        """Begin a new mean."""
-        self.loss, self.weight = 0, 0
-
-
-def encode(witness: Witness) -> int:
-    """The rounds that a witness remembers as a number below 4,464; its loss apart."""
-    up = 0 if witness.up is None else 2 - witness.up
-    streaks = witness.bad + 4 * (witness.silent + 4 * witness.lost)
-    return up + 3 * (witness.good + 3 * streaks)
-
-
-def decode(code: int, loss: int, weight: int) -> Witness:
-    """The witness of a number; of one that encode never gives, some witness."""
-    rest, up = divmod(code, 3)
-    rest, good = divmod(rest, 3)
-    rest, bad = divmod(rest, 4)
-    lost, silent = divmod(rest, 4)
-    return Witness((None, True, False)[up], good, bad, silent, min(lost, DOWN_PACKETS), loss, weight)
-
-
-STEADY = encode(Witness(up=True, good=UP_ROUNDS))
-"""The code of a witness that nothing happened to lately."""
-
-
-def is_quiet(kind: str, witness: int, loss: int, readings: Iterable[Reading]) -> bool:
-    """Whether rounds of one probe of an up link change nothing but its mean of loss: nearly all of them."""
-    if witness != STEADY or loss >= DEGRADED:
-        return False
-    if kind == "interface":
-        return all(each.outcome is Outcome.MEASURED and each.values[0] for each in readings)
-    columns = FAR_END.get(kind)
-    return columns is not None and all(_is_clean(columns, each) for each in readings)
-
-
-def _is_clean(columns: _Columns, reading: Reading) -> bool:
-    """Whether each round trip came back in time."""
-    values = reading.values
-    sent = values[columns.sent]
-    return bool(
-        sent
-        and sent == values[columns.replies[0]]
-        and reading.outcome is Outcome.MEASURED
-        and not values[columns.replies[1]]
-        and (columns.in_flight is None or not values[columns.in_flight])
-    )
-
-
-def settle(kind: str, loss: int, weight: int, readings: Iterable[Reading]) -> tuple[int, int]:
-    """Running mean of loss and its weight after quiet rounds."""
-    if kind == "interface" or (not loss and weight == WINDOW):
-        return loss, weight
-    at = FAR_END[kind].sent
-    for reading in readings:
-        loss, weight = mean(loss, weight, reading.values[at] or 1, 0)
-    return loss, weight
+def judge_loss(state: State, loss: int, weight: int) -> State:
+    """The state of a link whose far end answers, from its mean of loss."""
+    degraded = state is State.DEGRADED
+    if weight >= EVIDENCE:
+        degraded = loss >= (RECOVERED if degraded else DEGRADED)
+    return State.DEGRADED if degraded else State.UP
 
 
 @dataclass(slots=True)
@@ -229,10 +112,9 @@ class Machine:
         if not up:
             return State.DOWN
         speaker = next((self._known(kind) for kind in FAR_END if self._known(kind)), None)
-        if speaker is None or speaker.weight < EVIDENCE:
-            return State.DEGRADED if self.state is State.DEGRADED else State.UP
-        limit = RECOVERED if self.state is State.DEGRADED else DEGRADED
-        return State.DEGRADED if speaker.loss >= limit else State.UP
+        return (
+            judge_loss(self.state, speaker.loss, speaker.weight) if speaker else judge_loss(self.state, 0, 0)
+        )
 
     def _known(self, kind: str) -> Witness | None:
         witness = self.witnesses.get(kind)
@@ -240,7 +122,7 @@ class Machine:
 
     def _take_in_far_end(self, reading: Reading) -> bool | None:
         witness = self.witnesses.setdefault(reading.kind, Witness())
-        _count(witness, reading)
+        link_witness.count(witness, reading)
         known = [each.up for kind, each in self.witnesses.items() if kind in FAR_END and each.up is not None]
         if known:
             self.interface_fell = False
@@ -289,24 +171,3 @@ class Machine:
 
     def _far_end(self) -> list[Witness]:
         return [each for kind, each in self.witnesses.items() if kind in FAR_END]
-
-
-def _count(witness: Witness, reading: Reading) -> None:
-    """Let a round of a probe of the far end be seen by its witness."""
-    columns, values = FAR_END[reading.kind], reading.values
-    if reading.outcome is not Outcome.MEASURED:
-        witness.measured_nothing()
-        return
-    in_flight = 0 if columns.in_flight is None else values[columns.in_flight] or 0
-    packets = max((values[columns.sent] or 0) - in_flight, 0)
-    if any(values[index] for index in columns.answers):
-        if witness.up and witness.lost:
-            # Rounds without an answer are loss once there is one again; before that they may be an outage.
-            witness.count(witness.lost, witness.lost)
-        witness.answered()
-        if packets:
-            witness.count(packets, packets - sum(values[index] or 0 for index in columns.replies))
-    elif packets:
-        witness.unanswered(packets)
-    else:
-        witness.measured_nothing()

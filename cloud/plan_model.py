@@ -107,6 +107,8 @@ def _writes(fleet: Fleet, sizes: Sizes, messages: float) -> dict[str, float]:
         "rollups": min(periods, messages) * fine + min(hours, messages) * hour + hours / 24 * day,
         "graph": periods / paged * units(sizes.graph * paged),
         "late data": hours * LATE * (1 + 12 * fine + hour + day),
+        # Once an hour what a gateway has sent is noted; with a few holes it is far below 1 KB.
+        "gaps": min(hours, messages),
     }
 
 
@@ -123,6 +125,8 @@ def _reads(fleet: Fleet, sizes: Sizes, messages: float) -> dict[str, float]:
     return {
         "rollup reads": periods * swept + hours * hour + days * units(24 * sizes.rollup_1h, READ_UNIT),
         "late data reads": hours * LATE * late,
+        # The hour's chunks again, and what was noted of those before.
+        "gap reads": hours * (units(12 * in_period, READ_UNIT) + 1),
         # The gateway's enrolment and its links, eventually consistent.
         "registry reads": fleet.gateways * MONTH_S / REGISTRY_EVERY_S,
         "reads by people": days * (HISTORIES_A_DAY * history + LOOKS_A_DAY * look),

@@ -5,18 +5,23 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean
 
-from cloud import keys, latest, plan_sample, rollup_item, snapshot
+from cloud import enrich, keys, latest, plan_sample, rollup_item, snapshot
 from cloud.buckets import FINE, HOUR
+from cloud.decode import Arrival, Envelope
+from cloud.enrich import Progress
 from cloud.keys import Item
-from cloud.latest import Series
 from cloud.plan_sample import GATEWAY, START_MS
+from cloud.poison import Position
+from cloud.registry import Definition, Entry
+from cloud.registry_metadata import LinkMetadata, Metadata
 from cloud.rollup_item import Rollup
-from edge_agent.contract import Batch, describe_reading, encode
+from edge_agent.contract import Batch, Link, describe_reading, encode
+from edge_agent.contract.sealed import sealed
 
 WRITE_UNIT = 1024
 READ_UNIT = 4096
@@ -72,7 +77,7 @@ def measure(links: int, interval_s: float, batch_s: float) -> Sizes:
         record=fmean(len(_envelope(data)) for data in payloads),
         chunk=fmean(chunks),
         chunk_writes=fmean(map(units, chunks)),
-        latest=item_size(_latest(batches[0], links)),
+        latest=item_size(_latest(batches, links)),
         rollup_5m=fine,
         rollup_1h=hour,
         rollup_1d=hour * DAY_OVER_HOUR,
@@ -111,19 +116,38 @@ def _chunk(batch: Batch, payload: bytes) -> Item:
     }
 
 
-def _latest(batch: Batch, links: int) -> Item:
-    item: Item = {
-        keys.LATEST_KEY: {"S": batch.gateway},
-        keys.VERSION: {"S": keys.version(batch.last_ms, batch.epoch, batch.first_sequence)},
-        "rx": {"N": str(START_MS + 1)},
-        "n": {"N": str(batch.first_sequence + 1)},
-        keys.SOURCE: {"S": ""},
-        "site": {"S": "site-0001"},
-    }
-    for each, edge in zip(plan_sample.readings(links, links, 1), plan_sample.edges(links), strict=True):
-        item[keys.series("echo", each.link)] = {"B": latest.pack_series(Series(each, 30, 0))}
-        item[keys.link(each.link)] = {"L": [{"S": edge.peer}, {"S": edge.medium}]}
-    return item
+def _latest(batches: Sequence[Batch], links: int) -> Item:
+    """The state after the sample, with all that enrichment adds; every link stands in it."""
+    rounds = plan_sample.readings(links, links, 1)
+    first = Batch(GATEWAY, 1, 0, START_MS, tuple(replace(each, at_ms=START_MS - 1) for each in rounds))
+    arrivals = [_arrival(each) for each in (first, *batches)]
+    edges = plan_sample.edges(links)
+    version = keys.version(START_MS, 1, 0)
+    entry = Entry(
+        {
+            each.link: Definition(Link(each.link, peer=each.peer, medium=each.medium), version)
+            for each in edges
+        },
+        metadata=Metadata(
+            "site-0001",
+            "region-01",
+            -33.962778,
+            18.409722,
+            peers={},
+            links={
+                each.link: LinkMetadata(each.medium, 1_000 * number) for number, each in enumerate(edges, 100)
+            },
+        ),
+    )
+    progress = Progress()
+    enrich.advance(progress, arrivals, entry, _KEEP_DAYS * keys.DAY_MS)
+    return latest.pack(GATEWAY, progress.version, progress.image, b"")
+
+
+def _arrival(batch: Batch) -> Arrival:
+    at_ms = batch.last_ms + 1
+    position = Position("", "", at_ms)
+    return Arrival(Envelope(position, GATEWAY, GATEWAY, at_ms, False, b""), sealed(batch))
 
 
 def _rollups(links: int, interval_s: float) -> tuple[float, float]:

@@ -39,6 +39,18 @@ class Enrolment:
 
 
 @dataclass(frozen=True, slots=True)
+class States:
+    """Latest states, by gateway."""
+
+    states: tuple[Latest, ...]
+    unreadable: tuple[str, ...] = ()
+    """What is wrong with those that this version cannot read, e.g. of a newer one."""
+
+    def __iter__(self) -> Iterator[Latest]:
+        return iter(self.states)
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """Readings of one gateway, oldest first."""
 
@@ -47,10 +59,15 @@ class History:
     """Stored batches that this version cannot read, e.g. of a newer agent."""
 
 
-def latest_states(target: Target) -> list[Latest]:
-    """The latest state of every gateway, by name."""
-    pages = _pages(target, "scan", TableName=target.output("LatestTable"))
-    return sorted((_state(target, item) for item in pages), key=lambda state: state.gateway)
+def latest_states(target: Target) -> States:
+    """The latest state of every gateway, by name; one that cannot be read does not hide the others."""
+    states, unreadable = [], []
+    for item in pages(target, "scan", TableName=target.output("LatestTable")):
+        try:
+            states.append(latest.parse(item))
+        except ContractError as exc:
+            unreadable.append(str(exc))
+    return States(tuple(sorted(states, key=lambda state: state.gateway)), tuple(sorted(unreadable)))
 
 
 def latest_state(target: Target, gateway: str) -> Latest | None:
@@ -75,7 +92,7 @@ def _state(target: Target, item: keys.Item) -> Latest:
 
 def enrolments(target: Target) -> list[Enrolment]:
     """The enrolled gateways."""
-    pages = _pages(
+    found = pages(
         target,
         "scan",
         TableName=target.output("RegistryTable"),
@@ -88,7 +105,7 @@ def enrolments(target: Target) -> list[Enrolment]:
             int(item["added_ms"]["N"]) if "added_ms" in item else None,
             str(item.get("site", {}).get("S", "")),
         )
-        for item in pages
+        for item in found
     ]
 
 
@@ -181,7 +198,7 @@ quarantine_counts = quarantine_reading.counts
 
 
 def _range(target: Target, table: str, partition: str, low: str, high: str) -> Iterator[keys.Item]:
-    return _pages(
+    return pages(
         target,
         "query",
         TableName=table,
@@ -192,8 +209,8 @@ def _range(target: Target, table: str, partition: str, low: str, high: str) -> I
     )
 
 
-def _pages(target: Target, operation: str, **request: Any) -> Iterator[keys.Item]:
-    """The items of a query or scan, page by page."""
+def pages(target: Target, operation: str, **request: Any) -> Iterator[keys.Item]:
+    """The items of a query or scan, page by page; raises TargetError."""
     call = getattr(target.dynamodb(), operation)
     while True:
         with failures(target):

@@ -17,7 +17,7 @@ from cloud import chunk, keys, registry_metadata
 from cloud.decode import Arrival
 from cloud.dynamo import ConditionError, Outcome, Patience, RefusedError, TransientError, attempt
 from cloud.keys import Item
-from cloud.latest_bytes import Place
+from cloud.latest_front import Place, Said
 from cloud.registry_metadata import NOTHING_SAID, Metadata
 from edge_agent.contract import Link
 
@@ -50,12 +50,14 @@ class Entry:
     site: str = ""
     """As its enrolment says."""
     metadata: Metadata = NOTHING_SAID
+    """As the last import says."""
     known: bool = True
     """Whether the registry has answered."""
-    """As the last import says."""
     place: Place = field(init=False)
     """Where it stands."""
-    _said: Mapping[str, tuple[str, str, int]] = field(init=False, compare=False, repr=False)
+    said: Mapping[str, Said] = field(init=False, compare=False, repr=False)
+    """What each link is; an import goes before what the gateway says: people correct what a config has
+    wrong."""
 
     def __post_init__(self) -> None:
         given = self.metadata
@@ -69,22 +71,15 @@ class Entry:
         said = {name: _said(name, each.link, given) for name, each in self.definitions.items()}
         for name in given.links.keys() - said.keys():
             said[name] = _said(name, Link(name), given)
-        object.__setattr__(self, "_said", said)
+        object.__setattr__(self, "said", said)
 
     @property
     def links(self) -> dict[str, Link]:
         """Links by id."""
         return {name: definition.link for name, definition in self.definitions.items()}
 
-    def said(self, link: str) -> tuple[str, str, int] | None:
-        """Peer, medium and nominal capacity (kbit/s, 0 for unknown) of a link; None for an unknown one.
 
-        An import goes before what the gateway says: people correct what a config has wrong.
-        """
-        return self._said.get(link)
-
-
-def _said(name: str, link: Link, metadata: Metadata) -> tuple[str, str, int]:
+def _said(name: str, link: Link, metadata: Metadata) -> Said:
     given = metadata.of(name, link.peer)
     medium = (given.medium if given else "") or link.medium
     capacity = given.capacity_kbps if given else 0
@@ -115,8 +110,8 @@ class Registry:
         """Take in the link definitions that batches carry."""
         carriers: dict[str, list[Arrival]] = {}
         for arrival in arrivals:
-            if arrival.batch.links:
-                carriers.setdefault(arrival.batch.gateway, []).append(arrival)
+            if arrival.sealed.links:
+                carriers.setdefault(arrival.sealed.gateway, []).append(arrival)
         self.entries(carriers)
         outcome = Outcome()
         reasons: dict[str, str] = {}
@@ -208,7 +203,7 @@ def merge(entry: Entry, arrivals: Sequence[Arrival]) -> Entry:
     definitions = dict(entry.definitions)
     for arrival in arrivals:
         version = chunk.version(arrival)
-        for link in arrival.batch.links:
+        for link in arrival.sealed.links:
             known = definitions.get(link.id)
             if known is None or known.version < version:
                 definitions[link.id] = Definition(link, version)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Protocol
 
 import botocore.session
@@ -65,24 +67,61 @@ def over(client: Any) -> Publish:
     """Publishing through a client of IoT Data (API reference, Publish)."""
 
     def publish(topic: str, payload: bytes) -> None:
-        try:
+        with _failures():
             client.publish(topic=topic, qos=1, payload=payload)
-        except ClientError as exc:
-            raise PublishError(f"{exc.operation_name}: {exc.response['Error'].get('Code')}") from exc
-        except BotoCoreError as exc:
-            raise PublishError(type(exc).__name__) from exc
 
     return publish
 
 
-def connect() -> Publish:
-    """Publishing from a function, with short limits of its own."""
+class Create(Protocol):
+    """Makes a client of an AWS service."""
+
+    def __call__(self, service: str, endpoint_url: str | None) -> Any:
+        """Make one that speaks to an endpoint, by default to the region's."""
+
+
+def create(service: str, endpoint_url: str | None) -> Any:
+    """A client with short limits, as that of DynamoDB."""
     config = Config(
         connect_timeout=CONNECT_S,
         read_timeout=READ_S,
         retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
     )
-    return over(botocore.session.get_session().create_client("iot-data", config=config))
+    session = botocore.session.get_session()
+    return session.create_client(service, endpoint_url=endpoint_url, config=config)
+
+
+def connect(environment: Mapping[str, str], create: Create = create) -> Publish:
+    """Publishing from a function, connected when there is something to publish.
+
+    "For production code it is strongly recommended to use the custom endpoint for your account" (AWS CLI
+    reference, iot-data); the variable names another one (AWS SDKs and tools reference guide,
+    "Service-specific endpoints").
+    """
+    made: list[Publish] = []
+    lock = Lock()
+
+    def first() -> Publish:
+        with lock, _failures():
+            if not made:
+                url = environment.get("AWS_ENDPOINT_URL_IOT_DATA_PLANE")
+                if not url:
+                    answer = create("iot", None).describe_endpoint(endpointType="iot:Data-ATS")
+                    url = f"https://{answer['endpointAddress']}"
+                made.append(over(create("iot-data", url)))
+            return made[0]
+
+    return lambda topic, payload: first()(topic, payload)
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as exc:
+        raise PublishError(f"{exc.operation_name}: {exc.response['Error'].get('Code')}") from exc
+    except BotoCoreError as exc:
+        raise PublishError(type(exc).__name__) from exc
 
 
 def ask_gateway(

@@ -34,6 +34,19 @@ GATEWAYS_IN_PAGE = 200
 """After so many the cursor is saved: what a time-out repeats at most."""
 SWEEP_SHARE = 0.7
 """Part of the time for what has closed; the rest is for what came late."""
+COUNTS = (
+    "RollupGateways",
+    "RollupPeriods",
+    "RollupOutdated",
+    "RollupRecomputed",
+    "RollupBeyondWindow",
+    "RollupUnreadable",
+    "RollupRefused",
+    "RollupUnfinished",
+    "RollupOvertaken",
+    "RollupSecondsBehind",
+)
+"""What a pass counts, as metrics."""
 
 
 class Observer(Protocol):
@@ -59,7 +72,7 @@ class Pass:
     def run(self, now_ms: int, patience: Patience, segment: int = 0, segments: int = 1) -> None:
         """Roll up until all is done or the time is over; what is left is for the next pass."""
         self.counts.clear()
-        self.counts.update(dict.fromkeys(_COUNTS, 0))
+        self.counts.update(dict.fromkeys(COUNTS, 0))
         try:
             self._sweep(now_ms, patience.share(SWEEP_SHARE), segment, segments)
         except ConditionError:
@@ -239,17 +252,3 @@ class Pass:
             if cursor.until_ms >= end_ms:
                 self._coarser(mark.gateway, DAY, start_ms, end_ms, cursor)
                 return
-
-
-_COUNTS = (
-    "RollupGateways",
-    "RollupPeriods",
-    "RollupOutdated",
-    "RollupRecomputed",
-    "RollupBeyondWindow",
-    "RollupUnreadable",
-    "RollupRefused",
-    "RollupUnfinished",
-    "RollupOvertaken",
-    "RollupSecondsBehind",
-)

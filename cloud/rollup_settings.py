@@ -24,6 +24,8 @@ class RollupSettings:
     """Days that 5-minute rollups are kept."""
     hour_days: int
     day_days: int
+    resend_hours: int = 0
+    """Missing readings up to this age are asked for again; 0 is never."""
 
     @property
     def window_days(self) -> int:
@@ -52,6 +54,7 @@ def load(environment: Mapping[str, str]) -> RollupSettings:
         fine_days=_days(environment, "ROLLUP_5M_DAYS"),
         hour_days=_days(environment, "ROLLUP_1H_DAYS"),
         day_days=_days(environment, "ROLLUP_1D_DAYS"),
+        resend_hours=_number(environment, "RESEND_HOURS", "hours", 0),
     )
 
 
@@ -63,7 +66,11 @@ def _given(environment: Mapping[str, str], name: str) -> str:
 
 
 def _days(environment: Mapping[str, str], name: str) -> int:
+    return _number(environment, name, "days", 1)
+
+
+def _number(environment: Mapping[str, str], name: str, unit: str, least: int) -> int:
     value = _given(environment, name)
-    if not value.isascii() or not value.isdigit() or int(value) < 1:
-        raise SettingsError(f"{name} is {value!r}, not a number of days")
+    if not value.isascii() or not value.isdigit() or int(value) < least:
+        raise SettingsError(f"{name} is {value!r}, not a number of {unit}")
     return int(value)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 LATEST_DAYS = 7
+LATE_DAYS = 35
 
 
 class SettingsError(Exception):
@@ -25,6 +26,8 @@ class Settings:
     retention_days: int
     latest_days: int = LATEST_DAYS
     """A link that nobody measured for so long is no part of the latest state any more."""
+    late_days: int = LATE_DAYS
+    """Days after which late data no longer change rollups; the rollup function has the same."""
 
 
 def load(environment: Mapping[str, str]) -> Settings:
@@ -38,6 +41,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         allow_direct=_flag(environment, "ALLOW_DIRECT"),
         retention_days=_days(environment, "RETENTION_DAYS"),
         latest_days=_days(environment, "LATEST_DAYS") if "LATEST_DAYS" in environment else LATEST_DAYS,
+        late_days=_days(environment, "LATE_DAYS") if "LATE_DAYS" in environment else LATE_DAYS,
     )
 
 

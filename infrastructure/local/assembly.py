@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -15,15 +15,17 @@ from infrastructure import package
 from infrastructure.local import engine
 from infrastructure.local.deployment import deploy, differences
 from infrastructure.local.deployment.intrinsics import TemplateError
+from infrastructure.local.faults_injection import Injection
 from infrastructure.local.function import schedule
 from infrastructure.local.function.deployed import Host, as_part, workers_detail
-from infrastructure.local.function.runtime import RuntimeSetupError
+from infrastructure.local.function.runtime import LambdaRuntime, RuntimeSetupError
 from infrastructure.local.function.schedule import ScheduleError, Scheduler
 from infrastructure.local.iot import broker, certificates, policy
 from infrastructure.local.iot.bridge import Bridge, BridgeError, Source
 from infrastructure.local.iot.data_plane import DataPlane
 from infrastructure.local.iot.rule import RuleError
 from infrastructure.local.mapping.mapping import EventSourceMapping, MappingError, MappingSettings
+from infrastructure.local.options import Options
 from infrastructure.local.part import OwnPart, Part, ProcessPart
 from infrastructure.local.process import free_port
 from infrastructure.local.state import REGION, Connection, Counters, StateFolder
@@ -58,15 +60,6 @@ MAX_WORKERS = 4
 """Processes of the function, some 40 MB each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the operator chose; a port of 0 means a free one."""
-
-    engine_port: int
-    mqtt_port: int
-    parameters: Mapping[str, str]
-
-
 class Assembly:
     """The parts of one local cloud, in the making and made."""
 
@@ -77,12 +70,15 @@ class Assembly:
         self._options = options
         self._counters = counters
         self._mapping: EventSourceMapping | None = None
+        self._injection: Injection | None = None
 
     def steps(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """What to do, in order, each under the name of the part that it makes."""
         yield "engine", self._start_engine
         yield "deployment", self._deploy
         yield "broker", self._start_broker
+        if self._options.faults:
+            yield "faults", self._start_faults
         yield "function", self._start_function
         yield "mapping", self._start_mapping
         yield "bridge", self._start_bridge
@@ -151,7 +147,8 @@ class Assembly:
         )
 
     def _start_bridge(self) -> None:
-        bridge = Bridge(self._clients, self._source, self._counters, lambda: time.time_ns() // 1_000_000)
+        clients = self._injection.clients() if self._injection else self._clients
+        bridge = Bridge(clients, self._source, self._counters, lambda: time.time_ns() // 1_000_000)
         self.parts["bridge"] = OwnPart(bridge.failure, bridge.detail, bridge.stop)
         bridge.start()
         self._bridge = bridge
@@ -164,15 +161,22 @@ class Assembly:
 
     # --- from the stream to the tables --------------------------------------------------------
 
+    def _start_faults(self) -> None:
+        assert self._options.faults
+        injection = Injection(self._options.faults, self._clients, self._endpoint, self._counters)
+        injection.start()
+        self._injection = injection
+        self.parts["faults"] = OwnPart(injection.failure, lambda: injection.detail, injection.stop)
+
     def _start_function(self) -> None:
         self._settings = self._mapping_settings()
-        self._runtime = self._host().runtime(self._settings.function_arn, "function", self._workers())
-        self._runtime.start()
+        self._runtime = self._started(self._settings.function_arn, "function", self._workers())
         self.parts["function"] = as_part(self._runtime)
 
     def _start_mapping(self) -> None:
+        function = self._injection.function(self._runtime) if self._injection else self._runtime
         mapping = EventSourceMapping(
-            self._clients.kinesis, self._clients.s3, self._settings, self._runtime, self._counters
+            self._clients.kinesis, self._clients.s3, self._settings, function, self._counters
         )
         mapping.start()
         self._mapping = mapping
@@ -186,8 +190,7 @@ class Assembly:
         """The function that a schedule calls, and the schedule; it has no other caller."""
         name = self._only(deploy.SCHEDULE)
         planned = schedule.parse(self._clients.scheduler.get_schedule(Name=name))
-        runtime = self._host().runtime(planned.function_arn, "rollup", 1)
-        runtime.start()
+        runtime = self._started(planned.function_arn, "rollup", 1)
         scheduler = Scheduler(planned, runtime, self._counters)
 
         def stop() -> None:
@@ -212,9 +215,17 @@ class Assembly:
             raise TemplateError(f"the template has {len(names)} resources of {kind}, not 1")
         return self._deployment.physical_ids[names[0]]
 
-    def _host(self) -> Host:
-        connection = self.connection
-        return Host(self._clients, self._state, self._counters, self._endpoint, connection.iot_data_url)
+    def _started(self, function: str, part: str, workers: int) -> LambdaRuntime:
+        """The running function of that name or ARN."""
+        data_url = self.connection.iot_data_url
+        host = Host(self._clients, self._state, self._counters, self._endpoint, data_url)
+        if self._injection:
+            host = self._injection.host(host)
+        runtime = host.runtime(function, part, workers)
+        if self._injection:
+            self._injection.watch(runtime)
+        runtime.start()
+        return runtime
 
     def _workers(self) -> int:
         """Lambda runs as many at a time as there are shards times the parallelisation factor."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from moto import mock_aws
 
 from cloud.dynamo import Patience
 from cloud.ingest import Pipeline
-from cloud.keys import DAY_MS
+from cloud.keys import DAY_MS, is_chunk
 from cloud.latest import Latest
 from cloud.latest_store import LatestStore
 from cloud.link_change import Change
@@ -72,6 +73,7 @@ class Cloud:
     settings: Settings
     said: list[Mapping[str, Any]] = field(default_factory=list)
     bus: Bus = field(default_factory=Bus)
+    tokens: Iterator[str] = field(default_factory=lambda: map(str, itertools.count()))
 
     def pipeline(self, client: Any = None, workers: int = 1, **changes: Any) -> Pipeline:
         """The pipeline on these tables, through ``client`` when given."""
@@ -82,7 +84,8 @@ class Cloud:
         registry = Registry(through, settings.registry_table, lambda: 0.0)
         keep_ms = settings.latest_days * DAY_MS
         states = LatestStore(through, settings.latest_table, registry, self.bus, keep_ms, workers)
-        return Pipeline(settings, Store(through), registry, states, self.said.append)
+        token = self.tokens.__next__
+        return Pipeline(settings, Store(through), registry, states, self.said.append, token)
 
     def ingest(self, records: list[Any], now_ms: int = 0, **changes: Any) -> list[dict[str, str]]:
         """Run the pipeline over records; returns the reported failures."""
@@ -96,6 +99,10 @@ class Cloud:
     def items(self, table: str) -> list[dict[str, Any]]:
         """All items of a table."""
         return list(self.client.scan(TableName=getattr(self.settings, f"{table}_table"))["Items"])
+
+    def chunks(self) -> list[dict[str, Any]]:
+        """The items of sealed batches."""
+        return [item for item in self.items("readings") if is_chunk(item["p"]["S"])]
 
     def everything(self) -> str:
         """All tables as a text to compare."""
@@ -152,7 +159,16 @@ def aws() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def stack(aws: None) -> Target:
+def session(aws: None) -> Iterator[None]:
+    """One boto3 session for all targets on AWS; each would read megabytes of JSON before its first client."""
+    shared, own = boto3.Session(), Target.session
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Target, "session", lambda self: own(self) if self.is_local else shared)
+        yield
+
+
+@pytest.fixture(scope="module")
+def stack(session: None) -> Target:
     """A deployed stack."""
     boto3.client("cloudformation").create_stack(StackName=STACK, TemplateBody=_template())
     return Target(STACK)

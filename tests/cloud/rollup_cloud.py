@@ -8,17 +8,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cloud import chunk, enrich, rollup_marks
+from cloud import chunk, enrich, latest, rollup_item, rollup_marks
 from cloud.buckets import STEPS
 from cloud.decode import Arrival
+from cloud.enrich import Progress
+from cloud.keys import DAY_MS
+from cloud.registry import Entry
 from cloud.rollup_item import Rollup
 from cloud.rollup_pass import Pass
 from cloud.rollup_settings import RollupSettings
 from cloud.rollup_store import RollupStore
+from cloud.settings import Settings
 from cloud.sift import sift
-from cloud.store import Store, Write
 from edge_agent.contract import Batch, Outcome, Reading
 from tests.cloud.conftest import Clock, Cloud, patience
+from tests.cloud.memory import KEYS, Memory
 from tests.cloud.records import envelope, records
 
 WINDOW = 20
@@ -31,6 +35,7 @@ class Rolled:
 
     cloud: Cloud
     said: list[Mapping[str, Any]] = field(default_factory=list)
+    states: dict[str, Progress] = field(default_factory=dict)
 
     @property
     def settings(self) -> RollupSettings:
@@ -46,12 +51,14 @@ class Rolled:
     def store(self, batches: Iterable[Batch], now_ms: int, client: Any = None) -> list[Arrival]:
         """Store chunks and latest states alone."""
         arrivals = self.arrivals(batches, now_ms)
-        through = Store(client or self.cloud.client, 1)
-        table = self.cloud.settings.readings_table
+        through = client or self.cloud.client
         for each in arrivals:
-            through.put([Write(table, chunk.pack(each, 30), "1")], patience())
-        updates = enrich.enrich(enrich.live(arrivals), defaultdict(_entry))
-        through.update(updates, self.cloud.settings.latest_table, patience())
+            through.put_item(TableName=self.settings.readings_table, Item=chunk.pack(each, 30))
+        for gateway, live in enrich.live(arrivals).items():
+            progress = self.states.setdefault(gateway, Progress())
+            enrich.advance(progress, live, Entry(), 7 * DAY_MS)
+            item = latest.pack(gateway, progress.version, progress.image, b"")
+            through.put_item(TableName=self.settings.latest_table, Item=item)
         return arrivals
 
     def mark(self, arrivals: Iterable[Arrival], now_ms: int) -> rollup_marks.Lateness:
@@ -79,8 +86,6 @@ class Rolled:
 
     def stored(self, step: str) -> dict[tuple[str, int], Any]:
         """The stored rollups of a step."""
-        from cloud import rollup_item
-
         items = [each for each in self.cloud.items("readings") if each["p"]["S"].startswith("R#")]
         found = [rollup_item.parse(each) for each in items]
         return {(each.gateway, each.start_ms): each for each in found if each.step is STEPS[step]}
@@ -90,10 +95,10 @@ class Rolled:
         return [each["s"]["S"] for each in self.cloud.items("readings") if each["p"]["S"].startswith("D#")]
 
 
-def _entry() -> Any:
-    from cloud.registry import Entry
-
-    return Entry()
+def in_memory() -> Rolled:
+    """Tables of the test's own, in memory."""
+    tables = {f"{name}_table": name for name in KEYS}
+    return Rolled(Cloud(Memory(), Settings("test", allow_direct=False, retention_days=30, **tables)))
 
 
 # --- the recomputation: nothing of the code under test, only what was generated ----------------------

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
-from cloud import gaps_item, gaps_scan, keys, resend
+from cloud import gaps_item, gaps_reading, gaps_scan, keys, resend, rollup
 from cloud.dynamo import TransientError
-from cloud.gaps_item import Stored
+from cloud.gaps_item import GapsError, Stored
 from cloud.gaps_state import Gaps, observe
 from cloud.gaps_store import GapStore
-from cloud.gaps_watch import GapWatch
+from cloud.gaps_watch import COUNTS, GapWatch
 from cloud.resend import Policy, PublishError
 from cloud.rollup_store import RollupStore
 from cloud.target import Connection, Target, TargetError
@@ -25,9 +27,9 @@ from edge_agent.uplink.resends import parse_command
 from infrastructure.local.iot.data_plane import DataPlane
 from tests.cloud import aside_cloud
 from tests.cloud.aside_cloud import Aside
-from tests.cloud.conftest import Cloud, Faulty
+from tests.cloud.conftest import Cloud, Faulty, patience
 from tests.cloud.records import EPOCH, batch, echo
-from tests.cloud.rollup_cloud import Rolled
+from tests.cloud.rollup_cloud import Rolled, in_memory
 from tests.cloud.test_gaps import telling, told
 
 HOUR = 3_600_000
@@ -39,6 +41,12 @@ def minute(number: int, gateway: str = "gw-1") -> Batch:
     """Six readings of the ``number``th minute after noon, numbered from noon on."""
     readings = [echo(at_ms=NOON + number * 60_000 + step * 10_000) for step in range(6)]
     return batch(gateway, readings, number * 6)
+
+
+@pytest.fixture
+def cloud() -> Cloud:
+    """The tables in memory; what `linkview` shows comes from moto (``aside``)."""
+    return in_memory().cloud
 
 
 class Published:
@@ -154,15 +162,76 @@ def test_unreadable_gaps_stop_neither_the_pass_nor_the_others(cloud: Cloud) -> N
     observer("gw-1", [minute(0)], NOON, NOON + HOUR)
     observer("gw-2", [minute(0, "gw-2")], NOON, NOON + HOUR)
     assert observer.counts["GapsUnreadable"] == 1
-    assert [type(each).__name__ for each in store(cloud).read(["gw-1", "gw-2", "gw-3"])].count("Gaps") == 1
+    assert ranges(store(cloud).get("gw-2").gaps) == []
+    with pytest.raises(GapsError):
+        store(cloud).get("gw-1")
     assert [line["event"] for line in cloud.said] == ["gaps"]
 
 
-def test_a_listing_of_more_gateways_than_one_call_takes_is_whole(cloud: Cloud) -> None:
+# --- read -----------------------------------------------------------------------------------------
+
+
+class Sparing:
+    """Answers a BatchGetItem of at most 100 keys with at most 40 items."""
+
+    def __init__(self, known: list[str]) -> None:
+        self.items = {
+            keys.gaps_partition(name): gaps_item.pack(Stored(Gaps(name), 1), NOON, 31) for name in known
+        }
+
+    def batch_get_item(self, RequestItems: Any) -> Any:
+        ((table, asked),) = RequestItems.items()
+        now, left = asked["Keys"][:40], asked["Keys"][40:]
+        assert len(now + left) <= 100
+        found = [self.items[key["p"]["S"]] for key in now if key["p"]["S"] in self.items]
+        return {"Responses": {table: found}, "UnprocessedKeys": {table: {"Keys": left}} if left else {}}
+
+
+def test_a_listing_of_more_gateways_than_one_call_takes_or_answers_is_whole() -> None:
     names = [f"gw-{number}" for number in range(130)]
-    for name in names:
-        store(cloud).change(name, lambda gaps: observe(gaps, [minute(0, gaps.gateway)]).gaps, NOON)
-    assert {each.gateway for each in store(cloud).read(names) if isinstance(each, Gaps)} == set(names)
+    client: Any = Sparing(names[1:])
+    found = gaps_reading.read(client, "readings", names)
+    assert [each.gateway for each in found if isinstance(each, Gaps)] == names[1:]
+
+
+def test_gaps_that_are_never_given_are_an_error_and_no_short_listing() -> None:
+    client: Any = Sparing([])
+    client.batch_get_item = lambda RequestItems: {
+        "Responses": {},
+        "UnprocessedKeys": RequestItems,
+    }
+    with pytest.raises(TransientError, match="1 gaps were not given"):
+        list(gaps_reading.read(client, "readings", ["gw-1"]))
+
+
+# --- the function ---------------------------------------------------------------------------------
+
+
+def test_the_function_rolls_up_keeps_gaps_asks_for_them_and_sends_the_metrics_of_both() -> None:
+    rolled, published, now_ms = in_memory(), Published(), NOON + 2 * HOUR
+    rolled.deliver([minute(0), minute(5)], NOON + 400_000)
+    settings = replace(rolled.settings, resend_hours=24)
+    parts = rollup.make(settings, rolled.cloud.client, lambda: now_ms, rolled.said.append, published)
+    parts.run(now_ms, patience())
+    first, second = [line for line in rolled.said if "_aws" in line]
+    assert first["RollupPeriods"] == 3
+    asked = {"GapsMissing": 24, "GapsUnknown": 24, "GapsAsked": 1, "GapsUnreadable": 0, "GapsNotPublished": 0}
+    assert {name: second[name] for name in COUNTS} == asked
+    assert [topic for topic, _ in published.sent] == ["linkpulse/v1/gw-1/resend"]
+
+
+@pytest.mark.parametrize(("hours", "publishes"), [(1, True), (24, False)], ids=["too old", "nobody to tell"])
+def test_nothing_is_asked_for_that_is_too_old_or_where_it_is_switched_off(
+    hours: int, publishes: bool
+) -> None:
+    rolled, published, now_ms = in_memory(), Published(), NOON + 2 * HOUR
+    rolled.deliver([minute(0), minute(5)], NOON + 400_000)
+    settings = replace(rolled.settings, resend_hours=hours)
+    publish = published if publishes else None
+    parts = rollup.make(settings, rolled.cloud.client, lambda: now_ms, rolled.said.append, publish)
+    parts.run(now_ms, patience())
+    assert rolled.said[-1]["GapsUnknown"] == 24
+    assert published.sent == []
 
 
 # --- asked for ------------------------------------------------------------------------------------
@@ -220,7 +289,7 @@ def test_of_two_who_ask_at_once_one_does(cloud: Cloud) -> None:
 
 
 @pytest.fixture(scope="module")
-def deployed(aws: None) -> Target:
+def deployed(session: None) -> Target:
     return aside_cloud.create()
 
 
@@ -246,7 +315,7 @@ def fill(aside: Aside) -> None:
 def test_a_scan_shows_what_is_missing_with_reasons_for_people_and_machines(aside: Aside) -> None:
     fill(aside)
     assert "no readings are known to be missing" in aside.run("gaps")[1]
-    found = aside.json("gaps", "--scan")
+    found = aside.json("gaps", "--scan", "--since", "1d")
     assert [(each["first_sequence"], each["last_sequence"], each["reason"]) for each in found] == [
         (6, 9, "unknown"),
         (10, 14, "damaged"),
@@ -266,7 +335,7 @@ def test_asking_publishes_through_iot_data_and_is_shown_until_it_is_answered(
     aside: Aside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(aside)
-    aside.run("gaps", "--scan")
+    aside.run("gaps", "--scan", "--since", "1d")
     heard: list[tuple[str, bytes, int]] = []
     plane = DataPlane(lambda topic, payload, qos: heard.append((topic, payload, qos)))
     plane.start()
@@ -285,7 +354,7 @@ def test_asking_publishes_through_iot_data_and_is_shown_until_it_is_answered(
     start = time.time_ns() // 1_000_000 - HOUR
     answer = batch("gw-1", [echo(at_ms=start + 1_000 * number) for number in range(6, 10)], 6)
     Rolled(aside.cloud).store([answer], start + 120_000)
-    found = aside.json("gaps", "--scan")
+    found = aside.json("gaps", "--scan", "--since", "1d")
     filled = [(each["first_sequence"], each["filled"]) for each in found if each["asked_ms"]]
     assert filled == [(6, True), (15, False)]
     plane.stop()
@@ -298,7 +367,7 @@ def data_client(plane: DataPlane) -> Any:
 
 def test_one_unreadable_item_of_gaps_is_told_after_the_others_are_listed(aside: Aside) -> None:
     fill(aside)
-    aside.run("gaps", "--scan")
+    aside.run("gaps", "--scan", "--since", "1d")
     broken = {**gaps_item.key("gw-2"), "g": {"B": b"newer"}, "rev": {"N": "4"}}
     aside.cloud.client.put_item(TableName=aside.cloud.settings.readings_table, Item=broken)
     code, out, err = aside.run("gaps")
@@ -324,6 +393,49 @@ def test_a_local_cloud_without_iot_data_says_so_and_one_with_it_is_published_to(
                 resend.over(client)(topic, b"")
     finally:
         plane.stop()
+
+
+class Endpoints:
+    """Makes clients of AWS IoT and of its data plane, and says where they were to speak to."""
+
+    def __init__(self, broken: int = 0) -> None:
+        self.made: list[tuple[str, str | None]] = []
+        self.published: list[str] = []
+        self.broken = broken
+
+    def __call__(self, service: str, endpoint_url: str | None) -> Any:
+        self.made.append((service, endpoint_url))
+        return self
+
+    def describe_endpoint(self, endpointType: str) -> Any:
+        assert endpointType == "iot:Data-ATS"
+        self.broken -= 1
+        if self.broken >= 0:
+            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "DescribeEndpoint")
+        return {"endpointAddress": "abc-ats.iot.eu-central-1.amazonaws.com"}
+
+    def publish(self, topic: str, qos: int, payload: bytes) -> None:
+        self.published.append(topic)
+
+
+def test_a_function_publishes_at_its_account_s_endpoint_which_it_asks_for_when_it_needs_it() -> None:
+    endpoints = Endpoints(broken=1)
+    publish = resend.connect({}, endpoints)
+    assert endpoints.made == []
+    with pytest.raises(PublishError, match="DescribeEndpoint: ThrottlingException"):
+        publish("linkpulse/v1/gw-1/resend", b"{}")
+    publish("linkpulse/v1/gw-1/resend", b"{}")
+    publish("linkpulse/v1/gw-2/resend", b"{}")
+    url = "https://abc-ats.iot.eu-central-1.amazonaws.com"
+    assert endpoints.made == [("iot", None), ("iot", None), ("iot-data", url)]
+    assert endpoints.published == ["linkpulse/v1/gw-1/resend", "linkpulse/v1/gw-2/resend"]
+
+
+def test_a_function_publishes_where_its_variable_says() -> None:
+    endpoints = Endpoints()
+    publish = resend.connect({"AWS_ENDPOINT_URL_IOT_DATA_PLANE": "http://127.0.0.1:1"}, endpoints)
+    publish("linkpulse/v1/gw-1/resend", b"{}")
+    assert endpoints.made == [("iot-data", "http://127.0.0.1:1")]
 
 
 def test_a_broker_that_takes_nothing_is_a_failed_publish() -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from cloud import chunk, ingest, latest, poison
 from cloud.latest import Neighbour
 from edge_agent.contract import Batch, Link, encode, encode_json
 from tests.cloud.conftest import Clock, Faulty, patience
+from tests.cloud.dynamo_endpoint import endpoint
 from tests.cloud.records import (
     EPOCH,
     NOW,
@@ -25,7 +23,6 @@ from tests.cloud.records import (
     envelope,
     fleet_batch,
     interface,
-    record,
     records,
 )
 
@@ -182,118 +179,9 @@ def test_backlog_is_stored_and_never_replaces_the_latest_state(cloud: Cloud) -> 
     backlog = batch(readings=[echo(at_ms=NOW - 3_600_000, p50=9_999)], sequence=3)
     cloud.ingest(records(envelope(backlog)))
     assert cloud.items("latest") == before
-    assert len(cloud.items("readings")) == 2
+    assert len(cloud.chunks()) == 2
     cloud.ingest(records(envelope(batch("only-backlog", readings=backlog.readings))))
     assert len(cloud.items("latest")) == 1
-
-
-# --- poison ---------------------------------------------------------------------------------------
-
-POISON = [
-    b"",
-    b"not json",
-    b"[]",
-    b"null",
-    b"[" * 100_000,
-    b'{"b": 1}',
-    b'{"b": "AAAA"}',
-    b'{"b": "!!", "thing": "gw-1", "client": "gw-1", "rx": 1795300000000}',
-    b'{"b": "AAAA", "thing": "gw-1", "client": "gw-1", "rx": 1e300}',
-    b'{"b": "AAAA", "thing": "gw-1", "client": "gw-1", "rx": true}',
-    b'{"b": "AAAA", "thing": "gw-1", "client": "gw-1", "rx": -5}',
-    b'{"b": "AAAA", "thing": "gw-1", "rx": 1795300000000}',
-    b'{"b": "AAAA", "thing": "gw-1", "rx": 1795300000000, "source": "rule"}',
-    b'{"b": "AAAA", "thing": "\\ud800", "client": "x", "rx": 1795300000000}',
-    envelope(b""),
-    envelope(b"\x01garbage"),
-    envelope(b"{}"),
-    envelope(b'{"\xff": 1}'),
-    envelope(encode(batch())[:-1]),
-    envelope(b"x" * 140_000),
-    envelope(encode_json(batch()).replace(b'"echo"', b'"smoke"')),
-]
-
-
-@pytest.mark.parametrize("data", POISON, ids=range(len(POISON)))
-def test_poison_is_quarantined_with_a_reason_and_its_neighbours_are_stored(cloud: Cloud, data: bytes) -> None:
-    event = records(envelope(batch("before")), data, envelope(batch("after")))
-    assert cloud.ingest(event) == []
-    assert {item["p"]["S"] for item in cloud.items("readings")} == {"before#20261121", "after#20261121"}
-    (item,) = cloud.items("quarantine")
-    found = poison.parse(item)
-    assert found.reason
-    assert found.code in ("envelope", "contract")
-    assert item["position"]["S"] == "shardId-000000000000 101"
-    assert item["p"]["S"].startswith("Q#20261121#")
-    assert cloud.counts["Quarantined"] == 1
-    assert cloud.counts["Batches"] == 2
-
-
-def test_a_record_whose_data_are_not_base64_is_quarantined(cloud: Cloud) -> None:
-    broken = record(b"", 5)
-    broken["kinesis"]["data"] = '{"b": "plain JSON"}'
-    assert cloud.ingest([broken]) == []
-    assert poison.parse(cloud.items("quarantine")[0]).payload == b'{"b": "plain JSON"}'
-
-
-def test_a_large_poisonous_payload_is_kept_in_part_and_said_to_be(cloud: Cloud) -> None:
-    cloud.ingest(records(envelope(b"y" * 50_000)))
-    found = poison.parse(cloud.items("quarantine")[0])
-    assert (found.size, len(found.payload), found.truncated) == (50_000, 32_768, True)
-
-
-def test_the_log_names_a_quarantined_record_and_never_holds_its_payload(cloud: Cloud) -> None:
-    cloud.ingest(records(envelope(b'{"secret-marker\xff": "secret-marker"}')))
-    line = next(line for line in cloud.said if line.get("event") == "quarantined")
-    assert line["rule"] == "contract"
-    assert line["sequence"] == "100"
-    assert "secret-marker" not in json.dumps(cloud.said)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=6,
-)
-ENVELOPE_LIKE = st.fixed_dictionaries(
-    {},
-    optional={
-        "b": JSON | st.binary(max_size=40).map(lambda raw: base64.b64encode(raw).decode()),
-        "thing": JSON | st.sampled_from(["gw-1", "\ud800", ""]),
-        "client": JSON | st.just("gw-1"),
-        "rx": JSON | st.just(NOW) | st.integers(0, 10**14),
-        "source": JSON | st.just("direct"),
-    },
-)
-PAYLOADS = st.builds(
-    lambda at, flip: bytes([*encode(batch())[:at], flip, *encode(batch())[at + 1 :]]),
-    st.integers(0, len(encode(batch())) - 1),
-    st.integers(0, 255),
-)
-RECORDS = st.one_of(
-    JSON,
-    st.binary(max_size=60).map(lambda data: record(data, 1)),
-    ENVELOPE_LIKE.map(lambda given: record(json.dumps(given).encode(), 2)),
-    PAYLOADS.map(lambda payload: record(envelope(payload), 3)),
-    st.builds(
-        lambda name, value: {**record(b"", 4), "kinesis": {name: value}},
-        st.sampled_from(["data", "sequenceNumber", "approximateArrivalTimestamp"]),
-        JSON,
-    ),
-)
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=st.lists(RECORDS, max_size=4), place=st.integers(0, 4), number=st.integers(0, 10**9))
-def test_whatever_the_records_hold_nothing_is_raised_or_retried_and_good_neighbours_are_stored(
-    cloud: Cloud, content: list[Any], place: int, number: int
-) -> None:
-    good = batch(f"good-{number}")
-    event = [*content[:place], record(envelope(good), 9), *content[place:]]
-    assert cloud.ingest(event, allow_direct=True) == []
-    key = {"p": {"S": f"good-{number}#20261121"}, "s": {"S": f"{good.first_ms:013d}#{EPOCH:016x}#0000000000"}}
-    stored = cloud.client.get_item(TableName=cloud.settings.readings_table, Key=key)
-    assert bytes(stored["Item"]["b"]["B"]) == encode(good)
 
 
 # --- failures -------------------------------------------------------------------------------------
@@ -471,6 +359,8 @@ def test_the_metrics_line_is_in_the_embedded_metric_format(cloud: Cloud) -> None
         "Quarantined": 1,
         "Retried": 0,
         "Future": 0,
+        "Late": 0,
+        "BeyondWindow": 0,
         "Changes": 0,
         "ChangesWaiting": 0,
         "ChangesDropped": 0,
@@ -524,12 +414,13 @@ def test_the_handler_takes_an_event_and_says_its_metrics_as_json_lines(
         value = getattr(cloud.settings, name)
         monkeypatch.setenv(name.upper(), str(value).lower() if isinstance(value, bool) else str(value))
     ingest.pipeline.cache_clear()
-    try:
+    with endpoint(cloud.client) as there:
+        for name, value in there.environment.items():
+            monkeypatch.setenv(name, value)
         answer = ingest.handler({"Records": records(envelope(batch()), b"poison")}, Context())
-    finally:
-        ingest.pipeline.cache_clear()
+    ingest.pipeline.cache_clear()
     assert answer == {"batchItemFailures": []}
-    assert len(cloud.items("readings")) == len(cloud.items("quarantine")) == 1
+    assert len(cloud.chunks()) == len(cloud.items("quarantine")) == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line.get("event", "metrics") for line in lines] == ["quarantined", "metrics"]
     assert lines[1]["Readings"] == 1

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud import link_state
-from cloud.link_state import Machine, State, Witness
+from cloud import link_state, link_witness
+from cloud.link_state import Machine, State
+from cloud.link_witness import Witness
 from edge_agent.contract import Outcome, Reading, not_measured, row
 from edge_agent.link_state import LinkState
 from tests.cloud.records import NOW, denied, echo, interface
@@ -114,20 +115,20 @@ def test_what_measures_nothing_says_nothing() -> None:
 WITNESSES = st.builds(
     Witness,
     st.sampled_from([None, True, False]),
-    st.integers(0, link_state.UP_ROUNDS),
-    st.integers(0, link_state.DOWN_ROUNDS),
-    st.integers(0, link_state.SILENT_ROUNDS),
-    st.integers(0, link_state.DOWN_PACKETS),
-    st.integers(0, link_state.WHOLE),
-    st.integers(0, link_state.WINDOW),
+    st.integers(0, link_witness.UP_ROUNDS),
+    st.integers(0, link_witness.DOWN_ROUNDS),
+    st.integers(0, link_witness.SILENT_ROUNDS),
+    st.integers(0, link_witness.DOWN_PACKETS),
+    st.integers(0, link_witness.WHOLE),
+    st.integers(0, link_witness.WINDOW),
 )
 
 
 @given(WITNESSES)
 def test_a_witness_comes_back_from_its_code(witness: Witness) -> None:
-    code = link_state.encode(witness)
+    code = link_witness.encode(witness)
     assert code < 4_464
-    assert link_state.decode(code, witness.loss, witness.weight) == witness
+    assert link_witness.decode(code, witness.loss, witness.weight) == witness
 
 
 @given(st.lists(ROUNDS, max_size=30), st.integers(0, 30))
@@ -136,7 +137,7 @@ def test_a_machine_goes_on_where_it_was_kept(rounds: list[Reading], at: int) -> 
     expected = states(*rounds, machine=whole)
     found = states(*rounds[:at], machine=first)
     kept = {
-        kind: link_state.decode(link_state.encode(each), each.loss, each.weight)
+        kind: link_witness.decode(link_witness.encode(each), each.loss, each.weight)
         for kind, each in first.witnesses.items()
     }
     second = Machine(first.state, first.interface_fell, kept)
@@ -144,24 +145,41 @@ def test_a_machine_goes_on_where_it_was_kept(rounds: list[Reading], at: int) -> 
 
 
 @given(
-    st.lists(st.builds(echo, received=st.integers(4, 6)), min_size=1, max_size=4)
-    | st.lists(st.builds(connect), min_size=1, max_size=4)
-    | st.lists(st.builds(interface), min_size=1, max_size=4),
-    st.sampled_from([0, 0, 2]),
-    st.integers(0, link_state.DEGRADED),
-    st.integers(0, link_state.WINDOW),
+    st.lists(st.tuples(st.integers(1, 300), st.integers(0, 299)), max_size=8),
+    st.sampled_from([State.UP, State.DEGRADED]),
+    st.integers(0, link_witness.WHOLE),
+    st.integers(0, link_witness.WINDOW),
 )
-def test_quiet_rounds_change_nothing_but_the_mean_of_loss(
-    rounds: list[Reading], in_flight: int, loss: int, weight: int
+def test_answered_rounds_that_are_followed_by_their_columns_do_what_the_machine_does(
+    rounds: list[tuple[int, int]], state: State, loss: int, weight: int
 ) -> None:
-    kind = rounds[0].kind
-    if kind == "echo":
-        rounds = [replace(each, values=(*each.values[:5], in_flight, *each.values[6:])) for each in rounds]
-    witness = link_state.decode(link_state.STEADY, loss, weight)
-    if link_state.is_quiet(kind, link_state.STEADY, loss, rounds):
-        assert states(*rounds, machine=Machine(State.UP, witnesses={kind: witness})) == []
-        assert link_state.encode(witness) == link_state.STEADY
-        assert (witness.loss, witness.weight) == link_state.settle(kind, loss, weight, rounds)
+    rounds = [(sent, min(lost, sent - 1)) for sent, lost in rounds]
+    witness = link_witness.decode(link_witness.STEADY, loss, weight)
+    machine = Machine(state, witnesses={"echo": witness})
+    readings = [echo(sent=sent, received=sent - lost) for sent, lost in rounds]
+    expected = [
+        (index, after) for index, each in enumerate(readings) if (after := machine.take_in(each)) is not None
+    ]
+    found = (
+        link_state.follow(state, loss, weight, *zip(*rounds, strict=True)) if rounds else (loss, weight, [])
+    )
+    assert found == (witness.loss, witness.weight, expected)
+    assert link_witness.encode(witness) == link_witness.STEADY
+
+
+@given(st.lists(st.integers(1, 300), max_size=8), st.integers(0, 50_000), st.integers(0, 150))
+def test_a_mean_settles_over_rounds_without_loss_as_round_by_round(
+    sent: list[int], loss: int, weight: int
+) -> None:
+    expected = loss, weight
+    for packets in sent:
+        expected = link_witness.mean(*expected, packets, 0)
+    assert link_witness.settle(loss, weight, sent) == expected
+
+
+def test_a_round_that_nobody_answered_is_not_followed_by_its_columns() -> None:
+    assert link_state.follow(State.UP, 0, 150, [5, 5], [0, 5]) is None
+    assert link_state.follow(State.UP, 0, 150, [0], [-1]) is None
 
 
 @pytest.mark.parametrize("kind", ["http", "dns", "host"])

@@ -24,7 +24,7 @@ DAY = "2026-11-21"
 
 
 @pytest.fixture(scope="module")
-def deployed(aws: None) -> Target:
+def deployed(session: None) -> Target:
     return aside_cloud.create()
 
 

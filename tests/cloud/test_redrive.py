@@ -26,7 +26,7 @@ BATCH_KEY = (
 
 
 @pytest.fixture(scope="module")
-def deployed(aws: None) -> Target:
+def deployed(session: None) -> Target:
     return aside_cloud.create()
 
 

@@ -8,16 +8,19 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud import queries
 from cloud.buckets import DAY, FINE, HOUR, LEEWAY_MS, SETTLE_MS
+from cloud.gaps_store import GapStore
+from cloud.gaps_watch import GapWatch
 from cloud.keys import DAY_MS, HOUR_MS
+from cloud.rollup_store import RollupStore
 from edge_agent.contract import Batch
 from tests.cloud.conftest import Clock, Cloud, Faulty
 from tests.cloud.records import EPOCH, NOW, batch, denied, echo, interface
-from tests.cloud.rollup_cloud import Rolled, figures, recomputed, same
+from tests.cloud.rollup_cloud import Rolled, figures, in_memory, recomputed, same
 
 START = NOW // DAY_MS * DAY_MS
 """Midnight before the moment of the tests."""
@@ -29,7 +32,12 @@ class CrashError(Exception):
 
 
 @pytest.fixture
-def rolled(cloud: Cloud) -> Rolled:
+def rolled() -> Rolled:
+    return in_memory()
+
+
+@pytest.fixture
+def in_moto(cloud: Cloud) -> Rolled:
     return Rolled(cloud)
 
 
@@ -368,12 +376,12 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None)
 @given(events=EVENTS, seed=st.integers(0, 3))
 def test_whatever_the_order_of_deliveries_passes_and_crashes_the_rollups_are_the_truth(
-    rolled: Rolled, events: list[tuple[str, int, int]], seed: int
+    events: list[tuple[str, int, int]], seed: int
 ) -> None:
-    _reset(rolled, [])
+    rolled = in_memory()
     sent = minutes("gw-1", 0, 130, seed)[::7] + minutes("gw-2", 40, 70, seed)[::7]
     random.Random(seed).shuffle(sent)
     now, client = START + 20 * MINUTE, rolled.cloud.client
@@ -404,30 +412,51 @@ def test_whatever_the_order_of_deliveries_passes_and_crashes_the_rollups_are_the
 
 @pytest.mark.parametrize("step", [FINE, HOUR, DAY], ids=["5m", "1h", "1d"])
 def test_rollups_and_chunks_give_the_same_figures_to_the_digit(
-    rolled: Rolled, target: Any, step: Any
+    in_moto: Rolled, target: Any, step: Any
 ) -> None:
-    sent = minutes("gw-1", 0, 200)
-    rolled.deliver(sent[:150], START + 150 * MINUTE)
+    sent = minutes("gw-1", 0, 200)[::5]
+    in_moto.deliver(sent[:30], START + 150 * MINUTE)
     since, until = START + 13 * MINUTE, START + 200 * MINUTE
     of_chunks = [*queries.rollups(target, "gw-1", since, until, step)]
-    rolled.roll(START + 3 * HOUR_MS)
+    in_moto.roll(START + 3 * HOUR_MS)
     assert [*queries.rollups(target, "gw-1", since, until, step)] == of_chunks
-    rolled.deliver(sent[150:], START + 5 * HOUR_MS)
+    in_moto.deliver(sent[30:], START + 5 * HOUR_MS)
     expected = {
         key: value for key, value in recomputed(sent, step.name).items() if key[1] >= step.start(since)
     }
     for _ in range(2):
         assert same(figures(queries.rollups(target, "gw-1", since, until, step)), expected)
-        rolled.roll(START + 30 * HOUR_MS)
+        in_moto.roll(START + 30 * HOUR_MS)
 
 
-def test_stored_rollups_are_read_in_place_of_chunks(rolled: Rolled, target: Any) -> None:
-    rolled.deliver(minutes("gw-1", 0, 60), START + 60 * MINUTE)
-    rolled.roll(START + 3 * HOUR_MS)
+def test_stored_rollups_are_read_in_place_of_chunks(in_moto: Rolled, target: Any) -> None:
+    in_moto.deliver(minutes("gw-1", 0, 60)[::4], START + 60 * MINUTE)
+    in_moto.roll(START + 3 * HOUR_MS)
     expected = [*queries.rollups(target, "gw-1", START, START + HOUR_MS, FINE)]
-    for item in rolled.cloud.items("readings"):
+    for item in in_moto.cloud.items("readings"):
         if "b" in item:
             key = {"p": item["p"], "s": item["s"]}
-            rolled.cloud.client.delete_item(TableName=rolled.cloud.settings.readings_table, Key=key)
+            in_moto.cloud.client.delete_item(TableName=in_moto.cloud.settings.readings_table, Key=key)
     assert len(expected) == 12
     assert [*queries.rollups(target, "gw-1", START, START + HOUR_MS, FINE)] == expected
+
+
+def test_a_pass_does_the_same_in_memory_and_in_moto(in_moto: Rolled, rolled: Rolled) -> None:
+    """The tests' own DynamoDB is one, as far as a fleet, late data and two passes show."""
+    sent = minutes("gw-1", 50, 70)[::3] + minutes("gw-2", 55, 62)[::3]
+    for each in (in_moto, rolled):
+        each.deliver(sent[1:], START + 72 * MINUTE)
+        each.roll(START + 3 * HOUR_MS)
+        assert each.deliver(sent[:1], START + 3 * HOUR_MS).hours
+        each.roll(START + 4 * HOUR_MS, page=1, observers=(gap_watch(each),))
+        each.roll(START + DAY_MS + HOUR_MS)
+    for table in ("readings", "latest"):
+        ours, theirs = rolled.cloud.items(table), in_moto.cloud.items(table)
+        assert sorted(ours, key=repr) == sorted(theirs, key=repr)
+    assert len(rolled.cloud.items("readings")) > 15
+
+
+def gap_watch(rolled: Rolled) -> GapWatch:
+    client, table = rolled.cloud.client, rolled.settings.readings_table
+    read = RollupStore(client, table, rolled.settings.latest_table).batches
+    return GapWatch(GapStore(client, table, 31), read, lambda: START + 4 * HOUR_MS, 30, rolled.said.append)

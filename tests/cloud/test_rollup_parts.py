@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -178,6 +179,7 @@ ENVIRONMENT = {
     "ROLLUP_5M_DAYS": "7",
     "ROLLUP_1H_DAYS": "400",
     "ROLLUP_1D_DAYS": "1830",
+    "RESEND_HOURS": "0",
 }
 
 
@@ -191,8 +193,8 @@ def test_the_window_ends_before_chunks_expire_and_rollups_outlive_it() -> None:
 def test_a_missing_or_wrong_variable_is_named(name: str) -> None:
     with pytest.raises(SettingsError, match=name):
         load({**ENVIRONMENT, name: ""})
-    if name.endswith("DAYS"):
-        with pytest.raises(SettingsError, match=f"{name} is '-1', not a number of days"):
+    if unit := re.search("DAYS|HOURS", name):
+        with pytest.raises(SettingsError, match=f"{name} is '-1', not a number of {unit[0].lower()}"):
             load({**ENVIRONMENT, name: "-1"})
 
 

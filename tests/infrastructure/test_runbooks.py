@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from cloud import gaps_watch, rollup_pass
+from cloud.latest_store import Taken
 from infrastructure.package import FILES, ROOT
 from tests.translated import Template, of_type, translated, written
 
@@ -60,6 +62,11 @@ def test_the_events_of_the_logs_are_those_that_the_code_writes() -> None:
 
 def test_the_metrics_that_are_explained_are_sent() -> None:
     assert [name for name in rows("metric") if f'"{name}"' not in CODE] == []
+
+
+def test_the_metrics_that_are_sent_are_explained() -> None:
+    sent = {*Taken().counts, *gaps_watch.COUNTS, *rollup_pass.COUNTS}
+    assert sent - set(rows("metric")) == set()
 
 
 def test_the_metrics_of_alarms_and_dashboard_are_explained(template: Template) -> None:

@@ -102,6 +102,7 @@ def test_the_function_is_told_its_tables_and_its_stage(template: Template) -> No
         "ALLOW_DIRECT": {"Ref": "AllowDirect"},
         "RETENTION_DAYS": {"Ref": "RetentionDays"},
         "LATE_DAYS": {"Ref": "LateDays"},
+        "LATEST_DAYS": {"Ref": "LatestDays"},
     }
 
 
@@ -255,6 +256,7 @@ def test_every_parameter_has_a_safe_default(template: Template) -> None:
         "Rollup5mDays": 35,
         "Rollup1hDays": 400,
         "Rollup1dDays": 1830,
+        "LatestDays": 7,
         "ResendHours": 168,
         "StreamMode": "PROVISIONED",
         "StreamShards": 1,

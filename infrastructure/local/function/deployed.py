@@ -13,7 +13,7 @@ from pathlib import Path
 from infrastructure.local import engine
 from infrastructure.local.deployment import template
 from infrastructure.local.engine import Clients
-from infrastructure.local.function.runtime import LambdaRuntime
+from infrastructure.local.function.runtime import Interruptions, LambdaRuntime
 from infrastructure.local.part import OwnPart
 from infrastructure.local.process import is_alive
 from infrastructure.local.state import REGION, Counters, StateFolder
@@ -30,6 +30,9 @@ class Host:
     """URL of the engine, for the functions' own clients."""
     iot_data: str = ""
     """URL of AWS IoT Data, where it is another one."""
+    dynamodb: str = ""
+    """URL of DynamoDB, where it is another one."""
+    interruptions: Interruptions | None = None
 
     def runtime(self, function: str, part: str, workers: int) -> LambdaRuntime:
         """The runtime of a deployed function (name or ARN), not yet started; files and log are the part's."""
@@ -46,6 +49,7 @@ class Host:
             function_arn=deployed["FunctionArn"],
             memory_mb=deployed["MemorySize"],
             scratch=self._scratch(part),
+            interruptions=self.interruptions,
         )
 
     def _unpack(self, code_sha256: str, part: str) -> Path:
@@ -67,8 +71,8 @@ class Host:
 
     def _access(self) -> dict[str, str]:
         # AWS SDKs and tools reference guide, "Service-specific endpoints".
-        own = {"AWS_ENDPOINT_URL_IOT_DATA_PLANE": self.iot_data} if self.iot_data else {}
-        return own | {
+        own = {"IOT_DATA_PLANE": self.iot_data, "DYNAMODB": self.dynamodb}
+        return {f"AWS_ENDPOINT_URL_{service}": url for service, url in own.items() if url} | {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
