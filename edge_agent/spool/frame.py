@@ -44,8 +44,6 @@ class Scan:
     """Bytes at the end of a write that never was completed."""
     end: int = 0
     """Where the file has zeros only, from there on."""
-    is_cut: bool = False
-    """Whether the file was longer once: a frame is never written up to its very end."""
 
 
 def encode_frame(kind: int, body: bytes) -> bytes:
@@ -77,7 +75,6 @@ def size_at(data: memoryview, offset: int) -> int:
 def scan(data: bytes) -> Scan:
     """All whole frames of a file, in order, and what lies between them."""
     found, view = Scan(end=_written(data)), memoryview(data)
-    found.is_cut = 0 < found.end == len(data)
     at = 0
     while at < found.end:
         frame = frame_at(view, at)
@@ -87,7 +84,6 @@ def scan(data: bytes) -> Scan:
             continue
         following = _next_frame(data, view, at + 1)
         if following < 0:
-            found.is_cut = found.is_cut or at + size_at(view, at) > len(data)
             if is_torn(view, at, found.end):
                 found.torn = found.end - at
             else:

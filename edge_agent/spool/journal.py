@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.spool.disk import Disk
+from edge_agent.spool.files import lengthen, make_file
 from edge_agent.spool.frame import encode_frame, frame_at
 from edge_agent.spool.layout import JOURNAL, name_of
 from edge_agent.spool.records import Record, Rows, decode_change, decode_rows, encode_change, pack_rows
@@ -29,8 +30,8 @@ class JournalFile:
     used: int = 0
     end: int = 0
     """Behind the last number in it."""
-    start: int = 0
-    """Where it begins; what an older file has of this number or a later one is void."""
+    start: int = -1
+    """Where it begins; what an older file has of this number or a later one is void. -1: not known."""
     firsts: array[int] = field(default_factory=lambda: array("Q"))
     offsets: array[int] = field(default_factory=lambda: array("I"))
     lengths: array[int] = field(default_factory=lambda: array("I"))
@@ -50,7 +51,6 @@ class JournalFile:
             if rows:
                 self.note(rows.first, rows.end, self.used, len(frame))
             self.used += len(frame)
-        self.size = max(self.size, self.used)
 
     def void_from(self, first: int) -> None:
         """Forget what a later file has anew."""
@@ -76,22 +76,24 @@ class Journal:
 
     def has_room(self, size: int) -> bool:
         """Whether the last file takes so many bytes more."""
-        return bool(self.files) and not self.spoilt and self.files[-1].used + size < self.files[-1].size
+        return bool(self.files) and not self.spoilt and self.files[-1].used + size <= self.files[-1].size
+
+    def may_grow(self, size: int, most: int) -> bool:
+        """Whether the last file may become longer by so much."""
+        return bool(self.files) and not self.spoilt and self.files[-1].size + size <= most
 
     def begin(self, number: int, size: int, frames: Sequence[Framed]) -> None:
         """Begin another file, of which the first frame has the state."""
-        file = JournalFile(name_of(JOURNAL, number), max(size, size_of(frames) + 1))
-        self._disk.create(file.name, file.size)
-        try:
-            self._disk.write(file.name, 0, b"".join(frame for _, frame in frames))
-            self._disk.sync(file.name)
-            self._disk.sync_folder()
-        except OSError:
-            self._disk.remove(file.name)
-            raise
+        file = JournalFile(name_of(JOURNAL, number), 0)
+        file.size = make_file(self._disk, file.name, size, b"".join(frame for _, frame in frames))
         self.files.append(file)
         self.spoilt = False
         file.take(frames)
+
+    def grow(self, more: int) -> None:
+        """Make the last file longer."""
+        file = self.files[-1]
+        file.size = lengthen(self._disk, file.name, file.size, more)
 
     def append(self, frames: Sequence[Framed]) -> None:
         """Write frames, durably when this returns; after a failure the file is spoilt."""

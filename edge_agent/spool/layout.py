@@ -6,6 +6,10 @@ import re
 from dataclasses import dataclass
 
 KIB = 1 << 10
+PAGE = 4 * KIB
+"""Files are whole pages: one that is not was cut by somebody else."""
+STEP = 64 * KIB
+"""Files grow by so much, so that a spool that is little used is little written."""
 JOURNAL, BATCHES, MARKS = "journal", "batches", "marks"
 RESERVE = "reserve"
 NEW = ".new"
@@ -18,7 +22,7 @@ _NAME = re.compile(r"(journal|batches|marks)-(\d{8})\.log")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Bytes of each sort of file; all are made at their full size."""
+    """Bytes that each sort of file grows to."""
 
     max_bytes: int
     journal: int
@@ -36,12 +40,17 @@ def layout(max_bytes: int) -> Layout:
         journal=_between(max_bytes // 64, 8 * KIB, 256 * KIB),
         batches=_between(max_bytes // 16, 16 * KIB, 1024 * KIB),
         marks=_between(max_bytes // 256, 8 * KIB, 64 * KIB),
-        reserve=_between(max_bytes // 32, 8 * KIB, 1024 * KIB),
+        reserve=_between(max_bytes // 32, 8 * KIB, 192 * KIB),
     )
 
 
 def _between(size: int, low: int, high: int) -> int:
-    return min(max(size, low), high)
+    return whole_pages(min(max(size, low), high))
+
+
+def whole_pages(size: int) -> int:
+    """The size of a file that holds so many bytes."""
+    return -(-size // PAGE) * PAGE
 
 
 def name_of(sort: str, number: int) -> str:

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.spool.disk import Disk
+from edge_agent.spool.files import make_file
 from edge_agent.spool.frame import encode_frame
 from edge_agent.spool.layout import MARKS, name_of
 from edge_agent.spool.records import SPAN, Record
+from edge_agent.spool.state import MOST
 
 Fact = tuple[Record, int, int]
 """What happened to the numbers from one to before another."""
@@ -29,7 +31,7 @@ def decode_facts(record: int, body: memoryview) -> list[Fact]:
     """The facts of a frame; raises struct.error or ValueError."""
     if len(body) % SPAN.size:
         raise struct.error("half a span")
-    return [(Record(record), start, end) for start, end in SPAN.iter_unpack(body)]
+    return [(Record(record), start, min(end, MOST)) for start, end in SPAN.iter_unpack(body)]
 
 
 @dataclass(slots=True)
@@ -46,7 +48,7 @@ class Marks:
 
     def note(self, frames: bytes, durable: bool = False) -> bool:
         """Append; whether the file took it, which it does not when it is full or spoilt."""
-        if self.spoilt or self.used + len(frames) >= self.size:
+        if self.spoilt or self.used + len(frames) > self.size:
             return False
         try:
             self.disk.write(self.name, self.used, frames)
@@ -61,15 +63,7 @@ class Marks:
     def begin(self, number: int, size: int, snapshot: bytes) -> None:
         """Begin another file with all that is known; the old one goes."""
         name = name_of(MARKS, number)
-        size = max(size, 2 * len(snapshot), 1)
-        self.disk.create(name, size)
-        try:
-            self.disk.write(name, 0, snapshot)
-            self.disk.sync(name)
-            self.disk.sync_folder()
-        except OSError:
-            self.disk.remove(name)
-            raise
+        size = make_file(self.disk, name, max(size, 2 * len(snapshot)), snapshot)
         old = [*self.old, self.name] if self.name else self.old
         self.name, self.size, self.used, self.spoilt, self.old = name, size, len(snapshot), False, old
         while self.old:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from edge_agent.spool.disk import Disk
+from edge_agent.spool.files import lengthen, make_file
 from edge_agent.spool.frame import encode_frame, frame_at
 from edge_agent.spool.layout import BATCHES, name_of
 from edge_agent.spool.records import BATCH_HEAD, BatchHead, Owner, Record, Trait, decode_batch_head
@@ -60,7 +61,7 @@ class Segment:
 
     def void_from(self, first: int) -> None:
         """Forget what a later file has anew."""
-        while self.firsts and self.firsts[-1] >= first:
+        while self.firsts and self.end > first:
             for column in (self.firsts, self.offsets, self.counts, self.lengths, self.marks, self.waits):
                 column.pop()
 
@@ -102,20 +103,19 @@ class Segments:
         """Whether the last file takes so many bytes more of this epoch."""
         if self.closed or not self.files:
             return False
-        return self.files[-1].epoch == epoch and self.files[-1].used + size < self.files[-1].size
+        return self.files[-1].epoch == epoch and self.files[-1].used + size <= self.files[-1].size
+
+    def may_grow(self, size: int, epoch: int, most: int) -> bool:
+        """Whether the last file takes so many bytes more of this epoch when it is longer."""
+        if self.closed or not self.files:
+            return False
+        return self.files[-1].epoch == epoch and self.files[-1].used + size <= most
 
     def begin(self, number: int, size: int, owner: Owner) -> None:
         """Begin another file."""
-        segment = Segment(name_of(BATCHES, number), size, owner.epoch, origin=owner.first)
+        segment = Segment(name_of(BATCHES, number), 0, owner.epoch, origin=owner.first)
         head = encode_frame(Record.OWNER, owner.encode())
-        self._disk.create(segment.name, size)
-        try:
-            self._disk.write(segment.name, 0, head)
-            self._disk.sync(segment.name)
-            self._disk.sync_folder()
-        except OSError:
-            self._disk.remove(segment.name)
-            raise
+        segment.size = make_file(self._disk, segment.name, size, head)
         segment.used = len(head)
         self.files.append(segment)
         self.closed = False
@@ -127,22 +127,29 @@ class Segments:
         self.waiting += sum(segment.waits)
         self.held += segment.held()
 
-    def append(self, batches: list[tuple[BatchHead, bytes]]) -> None:
-        """Write sealed batches, durably when this returns; after a failure the file is closed."""
-        segment, at = self.files[-1], self.files[-1].used
-        frames = [encode_frame(Record.BATCH, head.encode(payload)) for head, payload in batches]
+    def grow(self, more: int) -> None:
+        """Make the last file longer."""
+        if self.closed or not self.files:
+            return  # it had to go, for want of room
+        segment = self.files[-1]
+        segment.size = lengthen(self._disk, segment.name, segment.size, more)
+
+    def append(self, head: BatchHead, frame: bytes) -> None:
+        """Write a sealed batch, durably when this returns; after a failure the file is closed.
+
+        One at a time: so only the last one in a file can be one that the power cut off.
+        """
+        segment = self.files[-1]
         try:
-            self._disk.write(segment.name, at, b"".join(frames))
+            self._disk.write(segment.name, segment.used, frame)
             self._disk.sync(segment.name)
         except OSError:
             self.closed = True
             raise
-        for (head, _), frame in zip(batches, frames, strict=True):
-            segment.note(head, at, len(frame))
-            at += len(frame)
-            self.waiting += 1
-            self.held += head.count
-        segment.used = at
+        segment.note(head, segment.used, len(frame))
+        segment.used += len(frame)
+        self.waiting += 1
+        self.held += head.count
 
     def find(self, first: int) -> tuple[Segment, int] | None:
         """The batch of this first number, unless it is gone."""
@@ -153,6 +160,15 @@ class Segments:
             return None
         place = self.files[at].place(first)
         return None if place < 0 or self.files[at].marks[place] & GONE else (self.files[at], place)
+
+    def holding(self, number: int) -> tuple[Segment, int] | None:
+        """The batch that has this number."""
+        at = bisect_right(self.files, number, key=lambda segment: segment.start) - 1
+        if at < 0 or not self.files[at].firsts or number >= self.files[at].end:
+            return None
+        place = bisect_right(self.files[at].firsts, number) - 1
+        is_in = place >= 0 and number < self.files[at].firsts[place] + self.files[at].counts[place]
+        return (self.files[at], place) if is_in else None
 
     def read(self, segment: Segment, place: int) -> tuple[BatchHead, bytes] | None:
         """A batch as it was sealed, or None when it is damaged."""

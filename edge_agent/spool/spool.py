@@ -202,9 +202,9 @@ class Spool:
         return count
 
     def latest_ms(self) -> int:
-        """The newest time that a synchronised clock has given it, ms; 0 when there is none."""
+        """The newest time of what came last, sealed or from a believed clock, ms; 0 when there is none."""
         with self._opened() as store:
-            return store.state.latest_ms
+            return store.latest_ms
 
     def stats(self) -> SpoolStats:
         """Counts since it began."""

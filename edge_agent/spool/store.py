@@ -6,23 +6,21 @@ import errno
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from functools import partial
 
 from edge_agent.sealing import to_row
 from edge_agent.spool.disk import Disk
-from edge_agent.spool.frame import encode_frame
+from edge_agent.spool.frame import OVERHEAD, encode_frame
 from edge_agent.spool.journal import Framed, Journal, change_frame, reading_frames, size_of
-from edge_agent.spool.layout import RESERVE, Layout
-from edge_agent.spool.losses import Lost, gap_readings, join
+from edge_agent.spool.layout import RESERVE, STEP, Layout
+from edge_agent.spool.losses import Lost, by_epoch, gap_reading, join, to_tell_again, told_of
 from edge_agent.spool.marks import Marks, encode_facts, joined
 from edge_agent.spool.records import Owner, Record
 from edge_agent.spool.segments import ACKED, ASKED, GONE, SENT, URGENT, Segment, Segments
-from edge_agent.spool.state import State
+from edge_agent.spool.state import MOST_TOLD, State, Told
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SLACK = 2048
 """Room that appends leave in a journal file, so that a change always has a place."""
-SMALLEST_SEGMENT = 16 << 10
 
 
 @dataclass(slots=True)
@@ -43,6 +41,8 @@ class Store:
     """Bytes that a sealed batch may have."""
     frontier: int = 0
     """The first number that is not sealed."""
+    appended_ms: int = 0
+    """The newest time of the last readings whose clock was believed."""
     next_file: int = 1
     asides: list[str] = field(default_factory=list)
     reserve: int = 0
@@ -63,6 +63,11 @@ class Store:
         return self.journal.size + self.segments.size + self.marks.size + self.reserve + aside
 
     @property
+    def latest_ms(self) -> int:
+        """The newest time that it knows of, of what came last: a clock that ran ahead once is forgotten."""
+        return max(self.state.latest_ms, self.appended_ms if self.unsealed else 0)
+
+    @property
     def unsealed(self) -> int:
         """Readings that wait to be sealed."""
         waiting = self.state.gone.missing(self.frontier, self.state.next_sequence)
@@ -73,13 +78,12 @@ class Store:
     def append(self, rows: Sequence[bytes], latest_ms: int) -> None:
         """Put rows under the next numbers."""
         frames = reading_frames(self.state.next_sequence, rows, latest_ms)
-        size = size_of(frames)
-        if not self.journal.has_room(size + SLACK):
-            self._new_journal(size + SLACK)
+        while not self.journal.has_room(size_of(frames) + SLACK):
+            self._more_journal(size_of(frames) + SLACK)
             frames = reading_frames(self.state.next_sequence, rows, latest_ms)  # a gap may have come before
         self.journal.append(frames)
         self.state.next_sequence += len(rows)
-        self.state.latest_ms = max(self.state.latest_ms, latest_ms)
+        self.appended_ms = latest_ms or self.appended_ms
         self.note(encode_facts(Record.ACCEPTED, [(0, self.state.next_sequence)]))
 
     def lose(
@@ -103,7 +107,10 @@ class Store:
         for start, end in acked:
             state.acked_gone += end - start
             state.gone.add(start, end)
-        rows = [to_row(each) for each in gap_readings(join(told), state, self.now_ms())]
+        told += to_tell_again(state.told, told)
+        gaps = by_epoch(join(told), state)
+        rows = [to_row(gap_reading(each, state, self.now_ms())) for each in gaps]
+        state.told = self._untold(state, gaps)
         state.removing = (*(name for name in self.state.removing if name not in removing), *removing)
         state.adopting = adopting
         self.change(state, rows)
@@ -113,15 +120,28 @@ class Store:
         first = state.next_sequence
         state.next_sequence += len(rows)
         state.version += 1
+        state.sealed = self.frontier
         state.forget_epochs()
         frame = change_frame(state, rows, first)
-        if not self.journal.has_room(size_of([frame])):
-            # Only the reserve is let go of for it: dropping anything would be another change.
-            self._begin_journal(lambda: [frame], self.layout.journal, freeing=False)
+        # Only the reserve is let go of for it: dropping anything would be another change.
+        if self.journal.spoilt or not self.journal.files:
+            self._begin_journal(lambda: [frame], self._step(self.layout.journal), freeing=False)
         else:
+            if not self.journal.has_room(len(frame[1])):
+                self.create(lambda: self.journal.grow(len(frame[1])), freeing=False)
             self.journal.append([frame])
         self.state = state
         self.note(encode_frame(Record.STATE, state.encode()))
+
+    def _untold(self, state: State, gaps: Sequence[Lost]) -> tuple[Told, ...]:
+        """The gap readings to keep in mind, with those that are about to be added."""
+        left = [each for each in state.told if each[0] not in state.gone and not self._has_arrived(each[0])]
+        new = [told_of(state.next_sequence + place, each) for place, each in enumerate(gaps)]
+        return (*left, *new)[-MOST_TOLD:]
+
+    def _has_arrived(self, number: int) -> bool:
+        found = self.segments.holding(number)
+        return found is not None and bool(found[0].marks[found[1]] & ACKED)
 
     # --- files ------------------------------------------------------------------------------------
 
@@ -130,38 +150,57 @@ class Store:
         self.next_file += 1
         return self.next_file - 1
 
-    def new_segment(self, first: int) -> None:
-        """Begin another file of batches, a smaller one where the disk has no room for a whole one."""
-        owner = Owner(self.state.epoch, first, self.state.gateway)
-        size = self.layout.batches
-        while True:
-            try:
-                self.make_room(self, size)
-                self.create(size, partial(self._begin_segment, size, owner))
-                return
-            except OSError as exc:
-                if exc.errno not in FULL or size // 4 < SMALLEST_SEGMENT:
-                    raise
-                size //= 4
+    def have_room(self, size: int, first: int) -> None:
+        """Have the last file of batches take so many bytes more from this number on.
 
-    def _begin_segment(self, size: int, owner: Owner) -> None:
-        self.segments.begin(self.number(), size, owner)
+        Where room must be made for that, the frontier may be beyond the number when this returns.
+        """
+        while self.frontier <= first and not self.segments.has_room(size, self.state.epoch):
+            if self.segments.may_grow(size, self.state.epoch, self.layout.batches):
+                self._grow_segment(max(self._step(self.layout.batches), size))
+            else:
+                self._next_segment(size, first)
 
-    def _new_journal(self, least: int) -> None:
-        size = max(self.layout.journal, least + 2 * len(self.state.encode()))
+    def _grow_segment(self, more: int) -> None:
+        self.make_room(self, more)
+        self.create(lambda: self.segments.grow(more))
+
+    def _next_segment(self, size: int, first: int) -> None:
+        least = self._step(self.layout.batches)
+        self.make_room(self, least)
+        if self.frontier <= first:
+            owner = Owner(self.state.epoch, first, self.state.gateway)
+            self.create(lambda: self._begin_segment(least, size, owner))
+
+    def _begin_segment(self, least: int, size: int, owner: Owner) -> None:
+        room = size + OVERHEAD + len(owner.encode())
+        self.segments.begin(self.number(), max(least, room), owner)
+
+    def _step(self, whole: int) -> int:
+        return min(STEP, whole)
+
+    def _more_journal(self, least: int) -> None:
+        step = max(self._step(self.layout.journal), least)
+        if self.journal.may_grow(step, self.layout.journal):
+            self.make_room(self, step)
+            if self.journal.may_grow(step, self.layout.journal):
+                self.create(lambda: self.journal.grow(step))
+            return
+        size = step + 2 * len(self.state.encode())
         self.make_room(self, size)
         self._begin_journal(self._opening, size)
 
     def _opening(self) -> list[Framed]:
         self.state.version += 1
+        self.state.sealed = self.frontier
         return [(None, encode_frame(Record.STATE, self.state.encode()))]
 
     def _begin_journal(self, frames: Callable[[], list[Framed]], size: int, freeing: bool = True) -> None:
-        self.create(size, lambda: self.journal.begin(self.number(), size, frames()), freeing=freeing)
+        self.create(lambda: self.journal.begin(self.number(), size, frames()), freeing=freeing)
         self.journal.release(self.frontier)
 
-    def create(self, size: int, begin: Callable[[], None], *, freeing: bool = True) -> None:
-        """Make a file, freeing what must be freed where the disk is full."""
+    def create(self, begin: Callable[[], None], *, freeing: bool = True) -> None:
+        """Make a file or a longer one, freeing what must be freed where the disk is full."""
         while True:
             try:
                 begin()
@@ -208,9 +247,10 @@ class Store:
 
     def begin_marks(self, frames: bytes = b"") -> None:
         """Write all marks anew, durably."""
+        self.state.sealed = self.frontier
         snapshot = self.snapshot() + frames
         size = max(self.layout.marks, 2 * len(snapshot))
-        self.create(size, lambda: self.marks.begin(self.number(), size, snapshot), freeing=False)
+        self.create(lambda: self.marks.begin(self.number(), size, snapshot), freeing=False)
 
     def snapshot(self) -> bytes:
         """All marks as they are now."""

@@ -11,7 +11,7 @@ from itertools import pairwise
 from edge_agent.contract import Batch, ContractError, Link, Loss, Reading, decode
 from edge_agent.sealing import LINKS_DEFINED, leading_group, pack
 from edge_agent.spool.frame import encode_frame
-from edge_agent.spool.layout import BATCHES, NEW, name_of
+from edge_agent.spool.layout import BATCHES, NEW, name_of, whole_pages
 from edge_agent.spool.losses import Lost
 from edge_agent.spool.records import BatchHead, Owner, Record
 from edge_agent.spool.sealer import head_of
@@ -44,16 +44,17 @@ def thin_pair(store: Store, segments: Sequence[Segment]) -> bool:
     owner = Owner(pair[0].epoch, pair[0].start, store.state.gateway, level)
     frames = [encode_frame(Record.OWNER, owner.encode())]
     frames += [encode_frame(Record.BATCH, head.encode(payload)) for head, payload in made.batches]
-    size = sum(map(len, frames)) + 1
+    used = sum(map(len, frames))
+    size = whole_pages(used)
     if size > sum(each.size for each in pair) * 3 // 4:
         return False
     name = name_of(BATCHES, store.number())
-    _write(store, name + NEW, [*frames, b"\0"])  # full to the last byte it would look cut
+    _write(store, name + NEW, frames, size)
     removing = [each.name for each in pair]
     store.lose(made.losses, removing=removing, adopting=name)
     store.disk.rename(name + NEW, name)
     store.disk.sync_folder()
-    segment = Segment(name, size, owner.epoch, used=size, level=level, origin=owner.first)
+    segment = Segment(name, size, owner.epoch, used=used, level=level, origin=owner.first)
     at = len(frames[0])
     for (head, _), frame in zip(made.batches, frames[1:], strict=True):
         segment.note(head, at, len(frame))
@@ -134,10 +135,10 @@ def _seal_run(store: Store, made: Coarser, run: list[tuple[int, Reading]], links
         made.losses.append(Lost(Loss.THINNED, start + len(kept), end, min(times), max(times)))
 
 
-def _write(store: Store, name: str, frames: Sequence[bytes]) -> None:
+def _write(store: Store, name: str, frames: Sequence[bytes], size: int) -> None:
     """The file whole and durable; it counts for nothing until a change adopts it."""
     store.release_reserve()
-    store.disk.create(name)
+    store.disk.create(name, size)
     try:
         at = 0
         for frame in frames:
