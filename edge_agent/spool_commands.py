@@ -18,7 +18,7 @@ from edge_agent.spool.journal import LostRows
 from edge_agent.spool.layout import layout, sort_of
 from edge_agent.spool.recovery import look
 from edge_agent.spool.salvage import salvage
-from edge_agent.spool.spool import stats_of
+from edge_agent.spool.stats import stats_of
 from edge_agent.spool.store import Store
 
 TRIES = 5

@@ -1,40 +1,48 @@
-"""Files of the spool: zeros in whole pages, made under another name until their beginning is durable.
+"""Files of the spool: FILL in whole pages, made under another name until their beginning is durable.
 
-So a file that has its name begins with a whole frame, and no write goes over its end: where that is not so,
-something else than a power cut has changed it.
+So a file that has its name begins with a whole frame, and no write ever reaches its end: where that is not
+so, something else than a power cut has changed it.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from edge_agent.spool.disk import Disk
-from edge_agent.spool.layout import NEW, PAGE, whole_pages
-
-_ZEROS = bytes(PAGE)
+from edge_agent.spool.layout import NEW, whole_pages
 
 
-def make_file(disk: Disk, name: str, size: int, beginning: bytes) -> int:
-    """Make a file that begins so, durably; returns its size, or leaves nothing and raises OSError."""
-    size = whole_pages(max(size, len(beginning)))
+def write_new(disk: Disk, name: str, size: int, beginning: bytes) -> int:
+    """Write a file that begins so, durably, which counts for nothing yet; returns its size.
+
+    Leaves nothing when it raises OSError.
+    """
+    size = whole_pages(max(size, len(beginning) + 1))
     try:
         disk.create(name + NEW, size)
         disk.write(name + NEW, 0, beginning)
         disk.sync(name + NEW)
-        disk.rename(name + NEW, name)
-        disk.sync_folder()
     except OSError:
-        for each in (name + NEW, name):
-            with suppress(OSError):
-                disk.remove(each)
+        remove(disk, name + NEW)
         raise
     return size
 
 
-def lengthen(disk: Disk, name: str, size: int, more: int) -> int:
-    """Put zeros at the end of a file, durably; returns its size."""
-    end = whole_pages(size + more)
-    for offset in range(size, end, PAGE):
-        disk.write(name, offset, _ZEROS)
-    disk.sync(name)
-    return end
+def adopt(disk: Disk, name: str) -> None:
+    """Give the file its name, durably; when it raises OSError the file may be there after a power cut."""
+    try:
+        disk.rename(name + NEW, name)
+        disk.sync_folder()
+    except OSError:
+        remove(disk, name + NEW)
+        remove(disk, name)
+        raise
+
+
+def remove(disk: Disk, name: str) -> bool:
+    """Delete a file, which may be gone already; whether it is."""
+    try:
+        disk.remove(name)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.spool.disk import Disk
-from edge_agent.spool.files import lengthen, make_file
+from edge_agent.spool.files import adopt, remove, write_new
 from edge_agent.spool.frame import encode_frame, frame_at
 from edge_agent.spool.layout import JOURNAL, name_of
 from edge_agent.spool.records import Record, Rows, decode_change, decode_rows, encode_change, pack_rows
@@ -76,24 +76,17 @@ class Journal:
 
     def has_room(self, size: int) -> bool:
         """Whether the last file takes so many bytes more."""
-        return bool(self.files) and not self.spoilt and self.files[-1].used + size <= self.files[-1].size
-
-    def may_grow(self, size: int, most: int) -> bool:
-        """Whether the last file may become longer by so much."""
-        return bool(self.files) and not self.spoilt and self.files[-1].size + size <= most
+        return bool(self.files) and not self.spoilt and self.files[-1].used + size < self.files[-1].size
 
     def begin(self, number: int, size: int, frames: Sequence[Framed]) -> None:
         """Begin another file, of which the first frame has the state."""
         file = JournalFile(name_of(JOURNAL, number), 0)
-        file.size = make_file(self._disk, file.name, size, b"".join(frame for _, frame in frames))
+        file.size = write_new(self._disk, file.name, size, b"".join(frame for _, frame in frames))
+        self.spoilt = True  # from here on the new file may be there, and voids what the old one would get
+        adopt(self._disk, file.name)
         self.files.append(file)
         self.spoilt = False
         file.take(frames)
-
-    def grow(self, more: int) -> None:
-        """Make the last file longer."""
-        file = self.files[-1]
-        file.size = lengthen(self._disk, file.name, file.size, more)
 
     def append(self, frames: Sequence[Framed]) -> None:
         """Write frames, durably when this returns; after a failure the file is spoilt."""
@@ -122,13 +115,11 @@ class Journal:
                     return rows
         return None
 
-    def release(self, sequence: int) -> list[str]:
-        """Remove the files of which every number is below; the last one stays."""
-        gone = [file.name for file in self.files[:-1] if file.end <= sequence]
-        for name in gone:
-            self._disk.remove(name)
-            self.files = [file for file in self.files if file.name != name]
-        return gone
+    def release(self, sequence: int) -> None:
+        """Remove the files of which every number is below; the last one stays, and what cannot be removed."""
+        for file in self.files[:-1]:
+            if file.end <= sequence and remove(self._disk, file.name):
+                self.files.remove(file)
 
     def _read(self, file: JournalFile, at: int) -> Rows | None:
         data = memoryview(self._disk.read(file.name, file.offsets[at], file.lengths[at]))

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 KIB = 1 << 10
 PAGE = 4 * KIB
 """Files are whole pages: one that is not was cut by somebody else."""
-STEP = 64 * KIB
-"""Files grow by so much, so that a spool that is little used is little written."""
 JOURNAL, BATCHES, MARKS = "journal", "batches", "marks"
-RESERVE = "reserve"
 NEW = ".new"
 ASIDE = "aside-"
 SMALLEST = 128 * KIB
@@ -22,7 +19,7 @@ _NAME = re.compile(r"(journal|batches|marks)-(\d{8})\.log")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Bytes that each sort of file grows to."""
+    """Bytes of each sort of file: small ones, so that a spool that is little used is little written."""
 
     max_bytes: int
     journal: int
@@ -37,10 +34,10 @@ def layout(max_bytes: int) -> Layout:
         raise ValueError(f"{max_bytes} B are too few for a spool; at least {SMALLEST}")
     return Layout(
         max_bytes,
-        journal=_between(max_bytes // 64, 8 * KIB, 256 * KIB),
-        batches=_between(max_bytes // 16, 16 * KIB, 1024 * KIB),
-        marks=_between(max_bytes // 256, 8 * KIB, 64 * KIB),
-        reserve=_between(max_bytes // 32, 8 * KIB, 192 * KIB),
+        journal=_between(max_bytes // 64, 8 * KIB, 64 * KIB),
+        batches=_between(max_bytes // 16, 16 * KIB, 256 * KIB),
+        marks=_between(max_bytes // 256, 8 * KIB, 32 * KIB),
+        reserve=_between(max_bytes // 32, 8 * KIB, 128 * KIB),
     )
 
 

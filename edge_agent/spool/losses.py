@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 from edge_agent.contract import Loss, Reading, row
@@ -71,6 +72,22 @@ def _unnumbered(losses: Sequence[Lost]) -> list[Lost]:
         first = made.get(each.reason)
         made[each.reason] = replace(first, end=first.end + each.end) if first else each
     return list(made.values())
+
+
+def counted(state: State, losses: Iterable[Lost], acked: Iterable[tuple[int, int]]) -> State:
+    """Another state, which has counted what is lost or acknowledged and let go of its numbers."""
+    made = copy(state)
+    made.gone, made.dropped, made.epochs = state.gone.copy(), state.dropped.copy(), list(state.epochs)
+    for lost in losses:
+        if not lost.is_counted:
+            made.unnumbered += lost.count if lost.start is None else 0
+            made.dropped[lost.reason] += lost.count
+        if lost.start is not None:
+            made.gone.add(lost.start, lost.end)
+    for start, end in acked:
+        made.acked_gone += end - start
+        made.gone.add(start, end)
+    return made
 
 
 def by_epoch(losses: Iterable[Lost], state: State) -> list[Lost]:

@@ -7,11 +7,11 @@ the same bytes under the same key.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from edge_agent.spool.disk import Disk
-from edge_agent.spool.files import make_file
+from edge_agent.spool.files import adopt, remove, write_new
 from edge_agent.spool.frame import encode_frame
 from edge_agent.spool.layout import MARKS, name_of
 from edge_agent.spool.records import SPAN, Record
@@ -48,7 +48,7 @@ class Marks:
 
     def note(self, frames: bytes, durable: bool = False) -> bool:
         """Append; whether the file took it, which it does not when it is full or spoilt."""
-        if self.spoilt or self.used + len(frames) > self.size:
+        if self.spoilt or self.used + len(frames) >= self.size:
             return False
         try:
             self.disk.write(self.name, self.used, frames)
@@ -63,20 +63,8 @@ class Marks:
     def begin(self, number: int, size: int, snapshot: bytes) -> None:
         """Begin another file with all that is known; the old one goes."""
         name = name_of(MARKS, number)
-        size = make_file(self.disk, name, max(size, 2 * len(snapshot)), snapshot)
-        old = [*self.old, self.name] if self.name else self.old
-        self.name, self.size, self.used, self.spoilt, self.old = name, size, len(snapshot), False, old
-        while self.old:
-            self.disk.remove(self.old[-1])
-            self.old.pop()
-
-
-def joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Ascending spans with neighbours joined."""
-    made: list[tuple[int, int]] = []
-    for start, end in spans:
-        if made and made[-1][1] == start:
-            made[-1] = (made[-1][0], end)
-        else:
-            made.append((start, end))
-    return made
+        size = write_new(self.disk, name, max(size, 2 * len(snapshot)), snapshot)
+        adopt(self.disk, name)
+        self.old += [self.name] if self.name else []
+        self.name, self.size, self.used, self.spoilt = name, size, len(snapshot), False
+        self.old = [each for each in self.old if not remove(self.disk, each)]

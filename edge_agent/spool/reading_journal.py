@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from edge_agent.spool.found import Found
-from edge_agent.spool.frame import Frame, size_at
+from edge_agent.spool.frame import Frame, damaged_body, size_at
 from edge_agent.spool.journal import JournalFile
 from edge_agent.spool.records import (
     BAD,
@@ -107,7 +107,7 @@ def _claimed(view: memoryview, start: int, end: int, expected: int) -> tuple[int
     while at < end:
         size = size_at(view, at)
         stop = at + size if size and at + size <= end else end
-        count = _count(view[at + 11 : stop - 1], expected)
+        count = _count(damaged_body(view, at, stop), expected)
         is_all = is_all and count > 0 and stop == at + size
         expected += count
         at = stop

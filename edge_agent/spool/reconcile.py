@@ -39,7 +39,7 @@ def reconcile(store: Store, found: Found) -> Balance:
     store.frontier = min(max(segments.end, sent.end, state.sealed), state.next_sequence)
     covered = state.gone.copy()
     for segment in segments.files:
-        for span in joined_spans(segment):
+        for span in segment.spans():
             covered.add(*span)
     for start, end in rows:
         covered.add(max(start, store.frontier), end)
@@ -56,19 +56,6 @@ def reconcile(store: Store, found: Found) -> Balance:
 
 def _spans(firsts: Iterable[int], ends: Iterable[int]) -> Iterable[tuple[int, int]]:
     return zip(firsts, ends, strict=True)
-
-
-def joined_spans(segment: Segment) -> Spans:
-    """The numbers of a file's batches, neighbours joined."""
-    made: Spans = []
-    start = end = -1
-    for first, count in zip(segment.firsts, segment.counts, strict=True):
-        if first != end:
-            if start >= 0:
-                made.append((start, end))
-            start = first
-        end = first + count
-    return [*made, (start, end)] if start >= 0 else made
 
 
 def _mark(store: Store, segment: Segment, found: Found, facts: tuple[Ranges, Ranges, Ranges]) -> None:

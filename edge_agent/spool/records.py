@@ -112,8 +112,6 @@ class Trait(IntFlag):
     """It says that a link changed state."""
     HAS_GAP = 2
     """It says what is missing."""
-    SURE = 4
-    """Its last time is of a synchronised wall clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +122,8 @@ class BatchHead:
     count: int
     links: int
     """Link definitions in it."""
-    traits: Trait
+    traits: int
+    """Those of Trait; plain, for a start reads tens of thousands."""
     last_ms: int
     span_ms: int
     sealed_ms: int
@@ -145,7 +144,7 @@ def decode_batch_head(body: bytes | memoryview) -> BatchHead:
     first, count, links, traits, last_ms, span_ms, sealed_ms = BATCH_HEAD.unpack_from(body)
     if first + count > MOST or not count:
         raise ValueError("the numbers of a batch make no sense")
-    return BatchHead(first, count, links, Trait(traits & 7), last_ms, span_ms, sealed_ms)
+    return BatchHead(first, count, links, traits & 3, last_ms, span_ms, sealed_ms)
 
 
 @dataclass(frozen=True, slots=True)

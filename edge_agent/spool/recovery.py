@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Callable
@@ -11,11 +12,12 @@ from edge_agent.contract import Loss
 from edge_agent.spool.disk import Disk
 from edge_agent.spool.found import Found
 from edge_agent.spool.journal import Journal
-from edge_agent.spool.layout import ASIDE, NEW, RESERVE, Layout, number_of, sort_of
+from edge_agent.spool.layout import ASIDE, NEW, Layout, number_of, sort_of
 from edge_agent.spool.losses import Lost
 from edge_agent.spool.marks import Marks
 from edge_agent.spool.reading import read_all
 from edge_agent.spool.reconcile import Balance, reconcile
+from edge_agent.spool.reserve import RESERVE, Reserve
 from edge_agent.spool.room import free_some, make_room
 from edge_agent.spool.segments import GONE, Segments
 from edge_agent.spool.state import State
@@ -35,6 +37,11 @@ def open_store(
     if _carry_out(disk, found.state):
         found = read_all(disk, gateway)
     # A process that was killed may have left what the medium does not have yet: what is sent must stay.
+    for file in found.journal[-1:]:
+        _write_again(disk, file.name, 0, file.used)
+    for segment in found.segments[-1:]:
+        if segment.firsts:
+            _write_again(disk, segment.name, segment.offsets[-1], segment.lengths[-1])
     for name in (
         *(each.name for each in found.journal),
         *(each.name for each in found.segments),
@@ -49,6 +56,21 @@ def open_store(
     _say(found, balance)
     _begin(store, balance, found, epoch)
     return store
+
+
+def _write_again(disk: Disk, name: str, offset: int, size: int) -> None:
+    """Have the next sync write what is there: after one that failed the system takes it for written."""
+    try:
+        data = disk.read(name, offset, size)
+    except OSError as exc:
+        if exc.errno != errno.EIO:
+            raise
+        return
+    try:
+        disk.write(name, offset, data)
+    except OSError as exc:
+        if exc.errno != errno.EROFS:
+            raise
 
 
 def look(disk: Disk, gateway: str, layout: Layout) -> tuple[Store, Found, list[tuple[int, int]]]:
@@ -104,12 +126,11 @@ def _assembled(disk: Disk, layout: Layout, found: Found, state: State, now_ms: C
     segments.files = found.segments
     segments.closed = not found.segments or found.segments[-1].used >= found.segments[-1].size
     names = disk.names()
-    store = Store(disk, layout, state, journal, segments, Marks(disk), now_ms, make_room, free_some)
-    store.marks.old = found.marks
-    store.marks.size = sum(map(disk.size, found.marks))
+    reserve = Reserve(disk, layout.reserve, disk.size(RESERVE) if RESERVE in names else 0)
+    marks = Marks(disk, size=sum(map(disk.size, found.marks)), old=found.marks)
+    store = Store(disk, layout, state, journal, segments, marks, reserve, now_ms, make_room, free_some)
     store.next_file = max([0, *map(number_of, names)]) + 1
     store.asides = [name for name in names if name.startswith(ASIDE)]
-    store.reserve = disk.size(RESERVE) if RESERVE in names else 0
     store.torn = found.torn
     store.damaged = sum(end - start for _, start, end in found.damaged)
     if found.batch_end >= state.sealed:
@@ -139,7 +160,7 @@ def _begin(store: Store, balance: Balance, found: Found, epoch: Callable[[], int
     store.journal.release(store.frontier)
     with suppress(OSError):
         store.begin_marks()
-    store.restore_reserve()
+    store.reserve.restore(store.layout.max_bytes - store.size)
 
 
 def _set_aside(disk: Disk, chosen: list[tuple[str, list[str]]], now_s: float) -> None:

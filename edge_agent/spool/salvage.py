@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
-from edge_agent.spool.disk import Disk
-from edge_agent.spool.frame import MAGIC, OVERHEAD, Frame, Scan, is_torn, scan, size_at
+from edge_agent.spool.disk import FILL, Disk
+from edge_agent.spool.frame import OVERHEAD, SECTOR, Frame, Scan, is_torn, scan, size_at
 from edge_agent.spool.layout import PAGE
 
 CHUNK = 1 << 16
-SECTOR, NOISE = 512, b"\xff"
+NOISE = b"\xff"
 TRIES = 3
 """A medium that answers at the third time is not damaged."""
 
@@ -82,9 +82,10 @@ def salvage(disk: Disk, name: str) -> Salvaged | None:
 
 def _is_cut(data: bytes, scanned: Scan) -> bool:
     end = scanned.frames[-1].end if scanned.frames else 0
-    if not data or len(data) % PAGE or end + size_at(memoryview(data), end) > len(data):
+    rest = len(data) - end
+    if not rest or len(data) % PAGE or size_at(memoryview(data), end) > rest:
         return True
-    return end < len(data) < end + OVERHEAD and data[end] == MAGIC[0]
+    return rest < OVERHEAD and data[end:] != FILL * rest
 
 
 def _read_into(content: bytearray, failed: list[int], disk: Disk, name: str, offset: int, size: int) -> None:
@@ -99,7 +100,7 @@ def _read_into(content: bytearray, failed: list[int], disk: Disk, name: str, off
         content[offset : offset + len(data)] = data
         return
     if size <= SECTOR:
-        content[offset : offset + size] = NOISE * size  # zeros would pass for a write that was cut off
+        content[offset : offset + size] = NOISE * size
         failed.append(offset)
         return
     half = -(-size // (2 * SECTOR)) * SECTOR

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_agent.contract import Batch, Flag, Link, Loss
+from edge_agent.contract import Batch, Link, Loss
 from edge_agent.sealing import LINKS_DEFINED, Numbered, from_row, leading_group, pack
 from edge_agent.spool.frame import encode_frame
 from edge_agent.spool.journal import LostRows
@@ -14,7 +14,6 @@ from edge_agent.spool.store import Store
 from edge_agent.taken import Settle
 
 BATCHES_A_CALL = 64
-_SURE = Flag.CLOCK_SYNCED | Flag.RESTAMPED
 Ready = list[tuple[BatchHead, bytes]]
 
 
@@ -98,12 +97,10 @@ def settled(store: Store, limit: int, settle: Settle) -> tuple[list[Numbered], b
 
 def head_of(batch: Batch) -> BatchHead:
     """What is kept beside the payload."""
-    newest = max(batch.readings, key=lambda reading: reading.at_ms)
     traits = Trait.NONE
     for reading in batch.readings:
         traits |= Trait.URGENT if reading.kind == "state" else Trait.NONE
         traits |= Trait.HAS_GAP if reading.kind == "gap" else Trait.NONE
-    traits |= Trait.SURE if newest.flags & _SURE else Trait.NONE
     span_ms = batch.last_ms - batch.first_ms
     count, links = len(batch.readings), len(batch.links)
     return BatchHead(batch.first_sequence, count, links, traits, batch.last_ms, span_ms, batch.sealed_ms)

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from edge_agent.spool.disk import Disk
-from edge_agent.spool.files import lengthen, make_file
+from edge_agent.spool.files import adopt, write_new
 from edge_agent.spool.frame import encode_frame, frame_at
 from edge_agent.spool.layout import BATCHES, name_of
+from edge_agent.spool.ranges import joined
 from edge_agent.spool.records import BATCH_HEAD, BatchHead, Owner, Record, Trait, decode_batch_head
 
-URGENT, HAS_GAP, LINKS, SENT, ACKED, GONE, ASKED = 1, 2, 4, 8, 16, 32, 64
-"""Marks of a batch in the index."""
+URGENT, HAS_GAP, LINKS, SENT, ACKED, GONE, ASKED = int(Trait.URGENT), int(Trait.HAS_GAP), 4, 8, 16, 32, 64
+"""Marks of a batch in the index; the first two are traits of it."""
 
 
 @dataclass(slots=True)
@@ -54,9 +55,7 @@ class Segment:
         self.offsets.append(offset)
         self.counts.append(head.count)
         self.lengths.append(length)
-        urgent = URGENT if head.traits & Trait.URGENT else 0
-        gap = HAS_GAP if head.traits & Trait.HAS_GAP else 0
-        self.marks.append(urgent | gap | (LINKS if head.links else 0))
+        self.marks.append(head.traits & (URGENT | HAS_GAP) | (LINKS if head.links else 0))
         self.waits.append(1)
 
     def void_from(self, first: int) -> None:
@@ -69,6 +68,12 @@ class Segment:
         """Where the batch of this first number is, or -1."""
         at = bisect_left(self.firsts, first)
         return at if at < len(self.firsts) and self.firsts[at] == first else -1
+
+    def spans(self, mark: int = 0) -> list[tuple[int, int]]:
+        """The numbers of its batches, or of those that have a mark and are not gone, neighbours joined."""
+        columns = zip(self.firsts, self.counts, self.marks, strict=True)
+        chosen = (each for each in columns if not mark or (each[2] & mark and not each[2] & GONE))
+        return joined((first, first + count) for first, count, _ in chosen)
 
     def held(self) -> int:
         """Readings of it that wait."""
@@ -103,19 +108,15 @@ class Segments:
         """Whether the last file takes so many bytes more of this epoch."""
         if self.closed or not self.files:
             return False
-        return self.files[-1].epoch == epoch and self.files[-1].used + size <= self.files[-1].size
-
-    def may_grow(self, size: int, epoch: int, most: int) -> bool:
-        """Whether the last file takes so many bytes more of this epoch when it is longer."""
-        if self.closed or not self.files:
-            return False
-        return self.files[-1].epoch == epoch and self.files[-1].used + size <= most
+        return self.files[-1].epoch == epoch and self.files[-1].used + size < self.files[-1].size
 
     def begin(self, number: int, size: int, owner: Owner) -> None:
         """Begin another file."""
         segment = Segment(name_of(BATCHES, number), 0, owner.epoch, origin=owner.first)
         head = encode_frame(Record.OWNER, owner.encode())
-        segment.size = make_file(self._disk, segment.name, size, head)
+        segment.size = write_new(self._disk, segment.name, size, head)
+        self.closed = True  # from here on the new file may be there, and voids what the old one would get
+        adopt(self._disk, segment.name)
         segment.used = len(head)
         self.files.append(segment)
         self.closed = False
@@ -126,13 +127,6 @@ class Segments:
         self.files.insert(at, segment)
         self.waiting += sum(segment.waits)
         self.held += segment.held()
-
-    def grow(self, more: int) -> None:
-        """Make the last file longer."""
-        if self.closed or not self.files:
-            return  # it had to go, for want of room
-        segment = self.files[-1]
-        segment.size = lengthen(self._disk, segment.name, segment.size, more)
 
     def append(self, head: BatchHead, frame: bytes) -> None:
         """Write a sealed batch, durably when this returns; after a failure the file is closed.
@@ -160,6 +154,10 @@ class Segments:
             return None
         place = self.files[at].place(first)
         return None if place < 0 or self.files[at].marks[place] & GONE else (self.files[at], place)
+
+    def spans(self, mark: int) -> list[tuple[int, int]]:
+        """The numbers of the batches that have a mark."""
+        return [span for each in self.files for span in each.spans(mark)]
 
     def holding(self, number: int) -> tuple[Segment, int] | None:
         """The batch that has this number."""
@@ -212,11 +210,6 @@ class Segments:
             self.waiting += 1
 
     def forget(self, names: set[str]) -> None:
-        """Leave files out of the index and remove them."""
-        for segment in [each for each in self.files if each.name in names]:
-            for place in range(len(segment.firsts)):
-                self.settle(segment, place, GONE)
+        """Leave files out of the index."""
         self.files = [each for each in self.files if each.name not in names]
         self.closed = self.closed or not self.files
-        for name in names:
-            self._disk.remove(name)

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from edge_agent.contract import Batch, ContractError, Link, Loss, Reading, decode
 from edge_agent.sealing import LINKS_DEFINED, leading_group, pack
+from edge_agent.spool.files import write_new
 from edge_agent.spool.frame import encode_frame
 from edge_agent.spool.layout import BATCHES, NEW, name_of, whole_pages
 from edge_agent.spool.losses import Lost
@@ -45,15 +46,19 @@ def thin_pair(store: Store, segments: Sequence[Segment]) -> bool:
     frames = [encode_frame(Record.OWNER, owner.encode())]
     frames += [encode_frame(Record.BATCH, head.encode(payload)) for head, payload in made.batches]
     used = sum(map(len, frames))
-    size = whole_pages(used)
+    size = whole_pages(used + 1)
     if size > sum(each.size for each in pair) * 3 // 4:
         return False
     name = name_of(BATCHES, store.number())
-    _write(store, name + NEW, frames, size)
+    store.reserve.release()
+    write_new(store.disk, name, size, b"".join(frames))
+    store.disk.sync_folder()
     removing = [each.name for each in pair]
+    store.is_in_doubt = True
     store.lose(made.losses, removing=removing, adopting=name)
     store.disk.rename(name + NEW, name)
     store.disk.sync_folder()
+    store.is_in_doubt = False
     segment = Segment(name, size, owner.epoch, used=used, level=level, origin=owner.first)
     at = len(frames[0])
     for (head, _), frame in zip(made.batches, frames[1:], strict=True):
@@ -133,19 +138,3 @@ def _seal_run(store: Store, made: Coarser, run: list[tuple[int, Reading]], links
     if start + len(kept) < end:
         times = [reading.at_ms for _, reading in run]
         made.losses.append(Lost(Loss.THINNED, start + len(kept), end, min(times), max(times)))
-
-
-def _write(store: Store, name: str, frames: Sequence[bytes], size: int) -> None:
-    """The file whole and durable; it counts for nothing until a change adopts it."""
-    store.release_reserve()
-    store.disk.create(name, size)
-    try:
-        at = 0
-        for frame in frames:
-            store.disk.write(name, at, frame)
-            at += len(frame)
-        store.disk.sync(name)
-        store.disk.sync_folder()
-    except OSError:
-        store.disk.remove(name)
-        raise

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from edge_agent.contract import Loss
 from edge_agent.spool import MemoryDisk, Spool, SpoolError
-from edge_agent.spool.frame import MAGIC, encode_frame
+from edge_agent.spool.disk import FILL
+from edge_agent.spool.frame import MAGIC, SECTOR, encode_frame
 from edge_agent.spool.layout import PAGE
-from edge_agent.spool.salvage import NOISE, SECTOR, salvage
+from edge_agent.spool.salvage import NOISE, salvage
 from tests.edge_agent.spool_model import Cloud, echo, seal_all, spool_on
 
 
@@ -131,7 +132,7 @@ def test_a_file_that_was_cut_makes_the_numbers_go_on_in_another_epoch() -> None:
     spool.close()
     for name in disk.names():
         if not name.startswith("reserve"):
-            written = len(disk.read(name, 0, 1 << 21).rstrip(b"\0"))
+            written = len(disk.read(name, 0, 1 << 21).rstrip(FILL))
             disk.truncate(name, written * 2 // 3)
     spool = spool_on(disk)
     spool.append([echo(number) for number in range(1_000, 1_100)])
