@@ -13,12 +13,12 @@ from edge_agent.config import Config
 from edge_agent.contract import Reading, decode, describe_reading
 from edge_agent.sealing import from_row
 from edge_agent.spool import Disk, FolderDisk, SpoolStats
-from edge_agent.spool.frame import scan
+from edge_agent.spool.found import Found
 from edge_agent.spool.journal import LostRows
 from edge_agent.spool.layout import layout, sort_of
-from edge_agent.spool.reading import Found, read_whole
 from edge_agent.spool.recovery import look
-from edge_agent.spool.spool import stats_of
+from edge_agent.spool.salvage import salvage
+from edge_agent.spool.stats import stats_of
 from edge_agent.spool.store import Store
 
 TRIES = 5
@@ -155,14 +155,15 @@ def verify(disk: Disk, as_json: bool = False) -> int:
         if not sort_of(name):
             continue
         try:
-            scanned = scan(read_whole(disk, name))
+            file = salvage(disk, name)
+            size = disk.size(name)
         except FileNotFoundError:
             continue  # the agent has let go of it
-        except OSError as exc:
-            damage.append({"file": name, "offset": 0, "bytes": disk.size(name), "why": exc.strerror})
+        if file is None:
+            damage.append({"file": name, "offset": 0, "bytes": size, "why": "cannot be read"})
             continue
-        checked += len(scanned.frames)
-        for start, end in scanned.damaged:
+        checked += len(file.frames)
+        for start, end in file.scan.damaged:
             damage.append({"file": name, "offset": start, "bytes": end - start, "why": "checksum"})
     if as_json:
         print(json.dumps({"ok": not damage, "frames": checked, "damage": damage}, indent=2))

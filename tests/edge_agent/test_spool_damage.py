@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.contract import Loss
-from edge_agent.spool import MemoryDisk, Spool
-from edge_agent.spool.frame import MAGIC, encode_frame, scan
-from edge_agent.spool.reading import NOISE, SECTOR, read_whole
+from edge_agent.spool import MemoryDisk, Spool, SpoolError
+from edge_agent.spool.disk import FILL
+from edge_agent.spool.frame import MAGIC, SECTOR, encode_frame
+from edge_agent.spool.layout import PAGE
+from edge_agent.spool.salvage import NOISE, salvage
 from tests.edge_agent.spool_model import Cloud, echo, seal_all, spool_on
 
 
@@ -40,6 +42,17 @@ class BadSector(MemoryDisk):
         return super().read(name, offset, size)
 
 
+class DeadDisk(MemoryDisk):
+    """A disk of which for some time nothing can be read."""
+
+    is_dead = False
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        if self.is_dead:
+            raise OSError(errno.EIO, "Input/output error", name)
+        return super().read(name, offset, size)
+
+
 def drain(spool: Spool, cloud: Cloud) -> int:
     """Deliver all there is; how many deliveries that took."""
     seal_all(spool)
@@ -58,16 +71,23 @@ def test_a_sector_that_cannot_be_read_is_noise_and_all_around_it_is_read() -> No
     disk = BadSector("a", 3)
     disk.create("a")
     disk.write("a", 0, b"x" * 5_000)
-    data = read_whole(disk, "a")
-    assert data == b"x" * 3 * SECTOR + NOISE * SECTOR + b"x" * (5_000 - 4 * SECTOR)
+    found = salvage(disk, "a")
+    assert found is not None
+    assert found.data == b"x" * 3 * SECTOR + NOISE * SECTOR + b"x" * (5_000 - 4 * SECTOR)
 
 
-def test_a_file_of_which_nothing_can_be_read_is_an_error_and_no_damage() -> None:
-    disk = BadSector("a", 0)
-    disk.create("a")
-    disk.write("a", 0, b"x" * SECTOR)
-    with pytest.raises(OSError):
-        read_whole(disk, "a")
+def test_a_disk_of_which_nothing_can_be_read_is_an_error_and_no_damage() -> None:
+    disk = DeadDisk()
+    spool = spool_on(disk)
+    spool.append([echo(0)])
+    spool.close()
+    before, disk.is_dead = disk.names(), True
+    spool = spool_on(disk)
+    with pytest.raises(SpoolError):
+        spool.stats()
+    assert disk.names() == before
+    disk.is_dead = False
+    assert (spool.stats().accepted, spool.stats().held) == (1, 1)
 
 
 @pytest.mark.parametrize("sort", ["journal", "batches", "marks"])
@@ -112,7 +132,7 @@ def test_a_file_that_was_cut_makes_the_numbers_go_on_in_another_epoch() -> None:
     spool.close()
     for name in disk.names():
         if not name.startswith("reserve"):
-            written = len(disk.read(name, 0, 1 << 21).rstrip(b"\0"))
+            written = len(disk.read(name, 0, 1 << 21).rstrip(FILL))
             disk.truncate(name, written * 2 // 3)
     spool = spool_on(disk)
     spool.append([echo(number) for number in range(1_000, 1_100)])
@@ -123,12 +143,15 @@ def test_a_file_that_was_cut_makes_the_numbers_go_on_in_another_epoch() -> None:
     }
 
 
-def test_a_file_that_is_written_to_its_end_was_cut() -> None:
-    frame = encode_frame(3, b"body")
-    assert not scan(frame + bytes(1)).is_cut
-    assert scan(frame).is_cut and scan(frame[:-4]).is_cut
-    assert scan(frame + frame[:11] + bytes(2)).is_cut
-    assert not scan(b"").is_cut and not scan(bytes(4_096)).is_cut
+@pytest.mark.parametrize(("size", "is_cut"), [(2 * PAGE, False), (PAGE + 1, True), (PAGE, True), (0, True)])
+def test_a_file_that_is_no_whole_pages_or_ends_within_a_frame_was_cut(size: int, is_cut: bool) -> None:
+    disk = MemoryDisk()
+    disk.create("a", 2 * PAGE)
+    disk.write("a", 0, encode_frame(3, bytes(PAGE - 30)) + encode_frame(3, bytes(90)))
+    disk.truncate("a", size)
+    found = salvage(disk, "a")
+    assert found is not None
+    assert found.is_cut is is_cut
 
 
 @settings(max_examples=60, deadline=None)
