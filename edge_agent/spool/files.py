@@ -6,6 +6,8 @@ so, something else than a power cut has changed it.
 
 from __future__ import annotations
 
+import errno
+
 from edge_agent.spool.disk import Disk
 from edge_agent.spool.layout import NEW, whole_pages
 
@@ -46,3 +48,28 @@ def remove(disk: Disk, name: str) -> bool:
     except OSError:
         return False
     return True
+
+
+MOST_TRIES = 300
+"""What could not be read so often in a row, some minutes of trying, never will be."""
+
+
+class Reader:
+    """Reads records of a medium of which single sectors may fail, for a while or for good."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._failed: dict[tuple[str, int], int] = {}
+
+    def read(self, name: str, offset: int, size: int) -> memoryview:
+        """What lies there, nothing when it is lost; raises OSError while there is hope."""
+        place = name, offset
+        try:
+            data = self._disk.read(name, offset, size)
+        except OSError as exc:
+            self._failed[place] = self._failed.get(place, 0) + (exc.errno == errno.EIO)
+            if self._failed[place] < MOST_TRIES:
+                raise
+            return memoryview(b"")
+        self._failed.pop(place, None)
+        return memoryview(data)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.spool.disk import Disk
-from edge_agent.spool.files import adopt, remove, write_new
+from edge_agent.spool.files import Reader, adopt, remove, write_new
 from edge_agent.spool.frame import encode_frame, frame_at
 from edge_agent.spool.layout import JOURNAL, name_of
 from edge_agent.spool.records import Record, Rows, decode_change, decode_rows, encode_change, pack_rows
@@ -65,6 +65,7 @@ class Journal:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+        self._reader = Reader(disk)
         self.files: list[JournalFile] = []
         self.spoilt = True
         """Whether the last file must not be written to: a write to it failed, or its end is damaged."""
@@ -122,8 +123,7 @@ class Journal:
                 self.files.remove(file)
 
     def _read(self, file: JournalFile, at: int) -> Rows | None:
-        data = memoryview(self._disk.read(file.name, file.offsets[at], file.lengths[at]))
-        frame = frame_at(data, 0)
+        frame = frame_at(self._reader.read(file.name, file.offsets[at], file.lengths[at]), 0)
         if frame is None:
             return None
         return decode_rows(frame.body) if frame.kind == Record.READINGS else decode_change(frame.body)[1]

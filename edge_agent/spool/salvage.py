@@ -46,7 +46,7 @@ class Salvaged:
 
     def looks_torn(self, start: int, end: int) -> bool:
         """Whether these bytes look like a write that was cut off rather than changed."""
-        if any(start - SECTOR < sector < end for sector in self.unreadable):
+        if _touches(start, end, self.unreadable):
             return False
         return is_torn(memoryview(self.data), start, end)
 
@@ -72,12 +72,25 @@ def salvage(disk: Disk, name: str) -> Salvaged | None:
         return None
     data = bytes(content)
     scanned = scan(data)
+    _disbelieve(scanned, failed)
     is_beheaded = not scanned.frames or scanned.frames[0].offset > 0
     found = Salvaged(name, data, scanned, is_beheaded, _is_cut(data, scanned), failed)
     tail = found.tail()
     if tail and (not scanned.frames or found.is_cut):
         found.blame(*tail)
     return found
+
+
+def _disbelieve(scanned: Scan, failed: list[int]) -> None:
+    """Take the frames for damaged that cannot be read again, though all of them that counts was found."""
+    for frame in [each for each in scanned.frames if _touches(each.offset, each.end, failed)]:
+        scanned.frames.remove(frame)
+        scanned.damaged.append((frame.offset, frame.end))
+    scanned.damaged.sort()
+
+
+def _touches(start: int, end: int, failed: list[int]) -> bool:
+    return any(start - SECTOR < sector < end for sector in failed)
 
 
 def _is_cut(data: bytes, scanned: Scan) -> bool:

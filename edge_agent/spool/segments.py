@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from edge_agent.spool.disk import Disk
-from edge_agent.spool.files import adopt, write_new
+from edge_agent.spool.files import Reader, adopt, write_new
 from edge_agent.spool.frame import encode_frame, frame_at
 from edge_agent.spool.layout import BATCHES, name_of
 from edge_agent.spool.ranges import joined
@@ -85,6 +85,7 @@ class Segments:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+        self._reader = Reader(disk)
         self.files: list[Segment] = []
         self.closed = True
         self.waiting = 0
@@ -170,8 +171,8 @@ class Segments:
 
     def read(self, segment: Segment, place: int) -> tuple[BatchHead, bytes] | None:
         """A batch as it was sealed, or None when it is damaged."""
-        data = memoryview(self._disk.read(segment.name, segment.offsets[place], segment.lengths[place]))
-        frame = frame_at(data, 0)
+        lies_at = segment.offsets[place], segment.lengths[place]
+        frame = frame_at(self._reader.read(segment.name, *lies_at), 0)
         if frame is None or frame.kind != Record.BATCH:
             return None
         return decode_batch_head(frame.body), bytes(frame.body[BATCH_HEAD.size :])

@@ -64,6 +64,9 @@ def stats_of(store: Store) -> SpoolStats:
 def oldest_ms(store: Store) -> int | None:
     """When the oldest reading that waits was taken, as far as it can be told at once."""
     for segment, place in store.segments.waiting_places(False):
-        batch = store.segments.read(segment, place)
+        try:
+            batch = store.segments.read(segment, place)
+        except OSError:
+            return None
         return batch[0].last_ms - batch[0].span_ms if batch else None
     return None

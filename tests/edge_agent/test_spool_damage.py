@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from edge_agent.contract import Loss
 from edge_agent.spool import MemoryDisk, Spool, SpoolError
 from edge_agent.spool.disk import FILL
-from edge_agent.spool.frame import MAGIC, SECTOR, encode_frame
+from edge_agent.spool.files import MOST_TRIES
+from edge_agent.spool.frame import MAGIC, OVERHEAD, SECTOR, encode_frame
 from edge_agent.spool.layout import PAGE
 from edge_agent.spool.salvage import NOISE, salvage
 from tests.edge_agent.spool_model import Cloud, echo, seal_all, spool_on
@@ -106,6 +108,39 @@ def test_a_spool_opens_around_a_sector_that_cannot_be_read(sort: str) -> None:
     assert disk.failures and stats.held == 0
     assert stats.accepted == stats.acked + stats.dropped
     assert len(set(cloud.echoes)) + stats.dropped_by[Loss.DAMAGED] >= 200
+
+
+@pytest.mark.parametrize("sort", ["journal", "batches"])
+def test_a_sector_that_fails_while_it_runs_is_waited_for_and_given_up_in_the_end(sort: str) -> None:
+    """One bad sector must not hold up all that comes after it, and a bad hour must cost nothing."""
+    disk = BadSector("", 0)
+    spool, cloud = spool_on(disk), Cloud()
+    spool.append([echo(number) for number in range(200)])
+    if sort == "batches":
+        seal_all(spool)
+    disk.bad = next(name for name in disk.names() if name.startswith(sort)), 1
+    for _ in range(MOST_TRIES - 1):
+        with pytest.raises(SpoolError):
+            drain(spool, cloud)
+    assert spool.stats().dropped == 0
+    for _ in range(3 * MOST_TRIES):  # a sector may have to do with several records
+        with suppress(SpoolError):
+            drain(spool, cloud)
+    stats = spool.stats()
+    assert stats.held == 0
+    assert stats.accepted == stats.acked + stats.dropped
+    assert 0 < stats.dropped == stats.dropped_by[Loss.DAMAGED] < 200
+    assert len(set(cloud.echoes)) + stats.dropped == 200
+
+
+def test_a_record_of_which_only_the_end_cannot_be_read_is_not_believed() -> None:
+    """It looks whole at the start, and could not be read again when it is wanted."""
+    disk = BadSector("a", 1)
+    disk.create("a", PAGE)
+    disk.write("a", 0, encode_frame(3, bytes(SECTOR - OVERHEAD + 4)) + encode_frame(3, b"next"))
+    found = salvage(disk, "a")
+    assert found is not None
+    assert (found.frames, found.scan.damaged[0][0]) == ([], 0)
 
 
 def test_a_damaged_file_keeps_its_place_and_gives_nothing_out_twice() -> None:
