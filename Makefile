@@ -44,8 +44,11 @@ setup: $(VENV)/.dev mosquitto ## set up everything for developers
 demo: mosquitto $(VENV)/.local ## the whole pipeline on this machine; SECONDS=40 ends by itself, FAULTS=1 injects faults
 	@exec $(BIN)/python -m infrastructure.demo $(SECONDS_ARGUMENT) $(if $(FAULTS),--faults $(FAULTS))
 
-test: setup ## every test
-	@$(BIN)/python -m pytest
+# Many tests wait for a clock, a broker or a link: one worker more than there are processors.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
+
+test: setup ## every test; WORKERS=1 for one after the other
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 format: $(VENV)/.dev ## write the agreed format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

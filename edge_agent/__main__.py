@@ -15,13 +15,14 @@ from edge_agent.command_options import add_probe, add_reflect, add_spool
 if TYPE_CHECKING:
     from edge_agent.config import Config
 
-OK, FAILED, USAGE, BAD_DATA, NO_INPUT, TEMPORARY, BAD_CONFIG, INTERRUPTED = 0, 1, 2, 65, 66, 75, 78, 130
+OK, FAILED, USAGE, BAD_DATA, NO_INPUT, TEMPORARY, DENIED, BAD_CONFIG = 0, 1, 2, 65, 66, 75, 77, 78
+INTERRUPTED = 130
 """Exit codes; those above 64 are of sysexits.h."""
 
 EPILOG = """\
 settings are taken from the file, then EDGE_AGENT_SECTION__KEY of the environment, then --set.
-exit status: 0 fine, 1 negative result or failure, 2 usage, 69 not running, 75 try later, 78 bad
-configuration."""
+exit status: 0 fine, 1 negative result or failure, 2 usage, 69 not running, 75 try later, 77 no
+permission, 78 bad configuration."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader has gone; without this the interpreter complains when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return OK
+    except PermissionError as exc:
+        return _refuse([f"edge-agent: {exc.filename}: {exc.strerror}; try it with sudo"], DENIED)
     except OSError as exc:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return _refuse([f"edge-agent: {exc}"], FAILED)
@@ -125,6 +128,12 @@ def _configured() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    import signal
+
+    # Until the agent listens these would end it; and systemd takes an end by SIGHUP for one that was wanted.
+    for each in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(each, signal.SIG_IGN)
+
     import asyncio
 
     from edge_agent import logs

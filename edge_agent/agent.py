@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from edge_agent import notify
 from edge_agent.alarms import Alarms
@@ -28,15 +28,10 @@ from edge_agent.telling import Telling
 from edge_agent.timekeeping import Timekeeper
 from edge_agent.together import attended
 
+if TYPE_CHECKING:
+    from edge_agent.reflector.reflector import Reflector
+
 log = logging.getLogger(__name__)
-
-
-class Closable(Protocol):
-    """Something open."""
-
-    def close(self) -> None:
-        """Let go of it."""
-        ...
 
 
 @dataclass
@@ -126,6 +121,8 @@ class Agent:
             self._telling.add_readings(self._take),
         ]
         reflector = await self._open_reflector()
+        if reflector is not None and (reflected := self._metering.reflected()):
+            workers.append(reflected.run(reflector.tally))
         following, is_last = None, True
         try:
             notify.send(self._address, "READY=1")
@@ -197,7 +194,7 @@ class Agent:
         await Scheduler(self._series, self._clock, self._rng, sink).run()
         await asyncio.Event().wait()  # no series, no end: what is in the spool is still delivered
 
-    async def _open_reflector(self) -> Closable | None:
+    async def _open_reflector(self) -> Reflector | None:
         """Answer what others measure; what stands in the way of that must not stop the measuring here."""
         if not self._config.reflector.enabled:
             return None

@@ -26,6 +26,7 @@ CLASSES: Mapping[Purpose, str] = {
     Purpose.PROBE: "probes",
     Purpose.BACKFILL: "back-fill",
     Purpose.SPEED: "trains, bulk",
+    Purpose.REFLECT: "reflected",
 }
 _BOLD = "1"
 _HEADER = ("", "this hour", "today", "this month")
@@ -36,6 +37,8 @@ def run(config: Config, as_json: bool, environment: Mapping[str, str], now_s: fl
     file = LedgerFile(place(config.spool.path))
     try:
         kept = file.read()
+    except PermissionError:
+        raise  # it says nothing of the ledger
     except (LedgerDamaged, OSError) as exc:
         print(f"edge-agent: the ledger cannot be read: {exc}", file=sys.stderr)
         print("  the agent counts what it does not know as spent, until the month ends", file=sys.stderr)
@@ -118,8 +121,8 @@ def _odd_rows(spans: Sequence[SpanSummary]) -> list[Sequence[str]]:
     return rows
 
 
-def _mb(size: int) -> str:
-    return f"{size / 1e6:.3f}"
+def _mb(size: int | None) -> str:
+    return "-" if size is None else f"{size / 1e6:.3f}"
 
 
 def _day(at_s: float) -> str:

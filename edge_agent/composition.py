@@ -34,6 +34,7 @@ BOOT_S = 300.0
 
 if TYPE_CHECKING:
     from edge_agent.budget.budget import Budget
+    from edge_agent.budget.reflected import Reflected
     from edge_agent.profile_way_out import WayOut
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,14 @@ class Metering:
             await asyncio.Event().wait()
         else:
             await attended(self.budget.run(executor), [self.way.run(self.budget)])
+
+    def reflected(self) -> Reflected | None:
+        """What books the bytes of a reflector; None where all of them are free."""
+        if self.way is None or self.budget is None:
+            return None
+        from edge_agent.budget.reflected import Reflected
+
+        return Reflected(self.budget, self.way.meters.of_way)
 
     def meter(self) -> str:
         """The metered interface on the way to the broker now; "" where bytes are free."""

@@ -16,7 +16,7 @@ from edge_agent.config_links import check_links, link_warnings, place_of
 from edge_agent.config_sources import Given, Table, collect, suggestion
 from edge_agent.credentials import inspect
 from edge_agent.probes import ProbeError
-from edge_agent.probes.shared_key import read_key
+from edge_agent.probes.shared_key import exposed, read_key
 
 T = TypeVar("T")
 
@@ -48,7 +48,8 @@ def load(
             line = place_of(sources.tables["mqtt"], key, message)
             (problems if is_fatal else warnings).append(line)
     if with_files:
-        problems.extend(_key_problems(sections, links, sources.tables))
+        for line, is_fatal in _key_findings(sections, links, sources.tables):
+            (problems if is_fatal else warnings).append(line)
     if problems:
         raise ConfigError(sorted(problems, key=_by_line))
     plain = {name: each for name, each in sections.items() if "." not in name}
@@ -67,10 +68,13 @@ def _below(prefix: str, sections: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(prefix): each for name, each in sections.items() if name.startswith(prefix)}
 
 
-def _key_problems(
+def _key_findings(
     sections: Mapping[str, Any], links: Sequence[LinkSettings | None], tables: Mapping[str, Table]
-) -> Iterator[str]:
-    """What is wrong with the shared keys of the probes that are used, and of the reflector where enabled."""
+) -> Iterator[tuple[str, bool]]:
+    """What is wrong with the shared keys of the probes that are used, and of the reflector where enabled.
+
+    Each with whether the agent cannot run so.
+    """
     used = {f"{table}.{name}" for link in links if link for name in link.probes for table in _PROFILES}
     reflector = sections["reflector"]
     for name in sorted(used & sections.keys()) + (["reflector"] if reflector and reflector.enabled else []):
@@ -80,7 +84,10 @@ def _key_problems(
         try:
             read_key(path)
         except ProbeError as exc:
-            yield place_of(tables[name], "key_file", exc.message.replace("key_file ", "", 1))
+            yield place_of(tables[name], "key_file", exc.message.replace("key_file ", "", 1)), True
+        else:
+            if exposure := exposed(path):
+                yield place_of(tables[name], "key_file", exposure), False
 
 
 def _by_line(problem: str) -> tuple[str, int]:

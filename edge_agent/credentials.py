@@ -63,11 +63,11 @@ def tls_context_of(kind: type[ContextT], ca: Path, certificate: Path, key: Path)
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
     try:
         context.load_verify_locations(ca)
-    except ssl.SSLError as exc:
+    except OSError as exc:  # ssl.SSLError is one
         raise CredentialsError(f"{ca} holds no certificate: {_reason(exc)}") from exc
     try:
         context.load_cert_chain(certificate, key, password=_no_password)
-    except (ssl.SSLError, ValueError) as exc:
+    except (OSError, ValueError) as exc:
         raise CredentialsError(f"{certificate} does not go with {key}: {_reason(exc)}") from exc
     return context
 

@@ -8,6 +8,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from pathlib import Path
 
 from edge_agent.contract import ContractError, Loss, Reading, describe_reading
@@ -37,8 +38,9 @@ class Recorder:
         self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; what a full disk does not take of it was told when it was written."""
+        with suppress(OSError):
+            self._file.close()
 
 
 class Intake:

@@ -88,7 +88,10 @@ class AwsPublisher:
             tls_context(self._ca, self._certificate, self._key)  # the SDK does not say which file is wrong
         except CredentialsError as exc:
             raise PublishError(str(exc)) from exc
-        self._runtime = self._runtime or _Runtime()
+        try:
+            self._runtime = self._runtime or _Runtime()
+        except (AwsCrtError, RuntimeError) as exc:  # no free file, no free thread
+            raise PublishError(f"{self._endpoint}:{self._port}: the SDK cannot begin: {exc}") from exc
         where = f"{self._endpoint}:{self._port}"
         connection = _Connection(where, self._proxy, self._meter, self._commands)
         self._connection = connection

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import ssl
 import sys
 import threading
@@ -88,7 +89,13 @@ class PahoPublisher:
         self._connection = _Connection(client, bridge, context, self._commands)
         host, port = (context.through and proxy_address(self._proxy)) or (self._endpoint, self._port)
         client.connect_async(host, port, self._keepalive_s)
-        client.loop_start()
+        # paho's own pair goes over 127.0.0.1, and waits there for ever where the loopback interface is down.
+        mqtt._socketpair_compat = _socket_pair
+        try:
+            client.loop_start()
+        except (OSError, RuntimeError) as exc:  # no free file, no free thread
+            self._connection = None
+            raise PublishError(f"{self._endpoint}:{self._port}: paho cannot begin: {_describe(exc)}") from exc
         await bridge.until_open(self._timeout_s)
 
     async def publish(self, topic: str, payload: bytes) -> None:
@@ -219,6 +226,14 @@ class _Connection:
         # The only place where paho says why TLS ended a connection, as with a certificate refused.
         if level == LogLevel.MQTT_LOG_ERR and "socket: " in message:
             self._last_error = message.partition("socket: ")[2]
+
+
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    """By which paho wakes its thread."""
+    pair = socket.socketpair()
+    for each in pair:
+        each.setblocking(False)
+    return pair
 
 
 def _describe(cause: BaseException) -> str:

@@ -35,6 +35,14 @@ class Profile:
         """The ids of the links that are measured by [metered.NAME]."""
         self.meters = self.declared | self._devices_of_metered_links()
         """The interfaces that are known to be metered."""
+        unbound = [link for link in config.links if not link.probed.device]
+        all_dear = self.metered_links.issuperset(link.id for link in unbound)
+        self.unbound = tuple(link.probed for link in unbound) if all_dear else ()
+        """Metered links that name no interface, where no open link does so: where they leave, bytes cost."""
+        self.open_devices = frozenset(
+            link.probed.device for link in config.links if link.id not in self.metered_links
+        )
+        """What open links name: a metered link beside them tells nothing of the interface."""
 
     @property
     def is_anything_metered(self) -> bool:

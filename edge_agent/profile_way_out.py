@@ -45,7 +45,8 @@ class WayOut:
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self._profile = Profile(config)
-        self._meters = meters or Meters(self._profile)
+        self.meters = meters or Meters(self._profile)
+        """Asks the kernel for ways."""
         self._resolver = resolver or Resolver(remembered_s=REMEMBERED_S)
         self._host = broker_host(config)
         self._flush_s = config.uplink.flush_s
@@ -80,7 +81,7 @@ class WayOut:
         """Ask the kernel for the way; where there is none, it stays what it was."""
         if not self._profile.is_anything_metered:
             return
-        meter = self._meters.of_target(self._endpoint())
+        meter = self.meters.of_target(self._endpoint())
         if meter is None:
             return
         self._has_been_open = self._has_been_open or not meter
@@ -108,7 +109,7 @@ class WayOut:
 
     def close(self) -> None:
         """Release the way to ask."""
-        self._meters.close()
+        self.meters.close()
 
 
 def broker_host(config: Config) -> str:

@@ -6,19 +6,20 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from edge_agent.config import Config
 from edge_agent.contract import Reading, decode, describe_reading
 from edge_agent.sealing import from_row
 from edge_agent.spool import Disk, FolderDisk, SpoolStats
-from edge_agent.spool.frame import scan
+from edge_agent.spool.found import Found
 from edge_agent.spool.journal import LostRows
 from edge_agent.spool.layout import layout, sort_of
-from edge_agent.spool.reading import Found, read_whole
 from edge_agent.spool.recovery import look
-from edge_agent.spool.spool import stats_of
+from edge_agent.spool.salvage import salvage
+from edge_agent.spool.stats import stats_of
 from edge_agent.spool.store import Store
 
 TRIES = 5
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace, config: Config) -> int:
             case "export":
                 return export(disk, gateway, config.spool.max_mib << 20)
             case _:
-                return verify(disk, options.json)
+                return verify(disk, gateway, config.spool.max_mib << 20, options.json)
     finally:
         disk.close()
 
@@ -46,7 +47,9 @@ def run(options: argparse.Namespace, config: Config) -> int:
 def status(disk: Disk, gateway: str, max_bytes: int, as_json: bool = False) -> int:
     """Print what the spool holds."""
     store, found, missing = _looked(disk, gateway, max_bytes)
-    stats, unreported = stats_of(store), sum(end - start for start, end in missing)
+    stats, unreported = stats_of(store), _count(missing)
+    unsealed = _count([(max(start, store.frontier), end) for start, end in missing if end > store.frontier])
+    stats = replace(stats, unsealed=stats.unsealed - unsealed)
     if as_json:
         print(json.dumps(_described(gateway, stats, found, unreported, max_bytes), indent=2))
         return 0
@@ -55,6 +58,10 @@ def status(disk: Disk, gateway: str, max_bytes: int, as_json: bool = False) -> i
     for name, value in lines:
         print(f"{name.ljust(width)}  {value}")
     return 0
+
+
+def _count(spans: Iterable[tuple[int, int]]) -> int:
+    return sum(end - start for start, end in spans)
 
 
 def _described(gateway: str, stats: SpoolStats, found: Found, missing: int, max_bytes: int) -> dict[str, Any]:
@@ -147,30 +154,44 @@ def held(store: Store) -> Iterator[tuple[int, int, bool, Reading]]:
         at = rows.end
 
 
-def verify(disk: Disk, as_json: bool = False) -> int:
-    """Check every frame; returns 1 when anything is damaged."""
-    checked = 0
-    damage: list[dict[str, Any]] = []
+def verify(disk: Disk, gateway: str, max_bytes: int, as_json: bool = False) -> int:
+    """Check every frame and number; returns 1 when anything is damaged or missing."""
+    whole, damage = _frames(disk)
+    missing = 0
+    for _ in range(TRIES):  # a file that changes while another is read makes numbers look missing
+        missing = _count(_looked(disk, gateway, max_bytes)[2])
+        if not missing:
+            break
+    is_ok = not (damage or missing)
+    if as_json:
+        print(json.dumps({"ok": is_ok, "frames": whole, "damage": damage, "missing": missing}, indent=2))
+        return int(not is_ok)
+    for each in damage:
+        print(f"{each['file']}: {each['bytes']:,} B from byte {each['offset']:,}: {each['why']}")
+    print(f"{whole:,} records are whole, {len(damage)} places are damaged")
+    if missing:
+        print(f"{missing:,} readings are missing; the next start of the agent tells the cloud")
+    return int(not is_ok)
+
+
+def _frames(disk: Disk) -> tuple[int, list[dict[str, Any]]]:
+    """How many frames are whole, and where something else is."""
+    whole, damage = 0, list[dict[str, Any]]()
     for name in disk.names():
         if not sort_of(name):
             continue
         try:
-            scanned = scan(read_whole(disk, name))
+            file = salvage(disk, name)
+            size = disk.size(name)
         except FileNotFoundError:
             continue  # the agent has let go of it
-        except OSError as exc:
-            damage.append({"file": name, "offset": 0, "bytes": disk.size(name), "why": exc.strerror})
+        if file is None:
+            damage.append({"file": name, "offset": 0, "bytes": size, "why": "cannot be read"})
             continue
-        checked += len(scanned.frames)
-        for start, end in scanned.damaged:
+        whole += len(file.frames)
+        for start, end in file.scan.damaged:
             damage.append({"file": name, "offset": start, "bytes": end - start, "why": "checksum"})
-    if as_json:
-        print(json.dumps({"ok": not damage, "frames": checked, "damage": damage}, indent=2))
-        return int(bool(damage))
-    for each in damage:
-        print(f"{each['file']}: {each['bytes']:,} B from byte {each['offset']:,}: {each['why']}")
-    print(f"{checked:,} records are whole, {len(damage)} places are damaged")
-    return int(bool(damage))
+    return whole, damage
 
 
 def _looked(disk: Disk, gateway: str, max_bytes: int) -> tuple[Store, Found, list[tuple[int, int]]]:

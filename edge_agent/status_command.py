@@ -53,7 +53,8 @@ def presence(status: Status, clock: Clock, is_alive: IsAlive) -> tuple[int | Non
     if ago_s > STALE_S:
         return (
             UNHEALTHY,
-            f"hangs: process {status.pid} is there and has said nothing for {duration_text(ago_s)}",
+            f"hangs, or its disk takes no status: process {status.pid} is there and has said nothing "
+            f"for {duration_text(ago_s)}",
         )
     return None, f"running for {duration_text(status.uptime_s + ago_s)} (process {status.pid})"
 
@@ -86,6 +87,10 @@ def run(spool: Path | None, as_json: bool, environment: Mapping[str, str]) -> in
         status = newest(paths, spool)
     except StatusError as exc:
         print(f"edge-agent: {exc}", file=sys.stderr)
+        print(
+            "  an agent that runs writes a new one within 10 s: `systemctl status edge-agent`",
+            file=sys.stderr,
+        )
         return NOT_RUNNING
     if status is None:
         tried = ", ".join(map(str, paths))

@@ -64,9 +64,11 @@ def _readings(spool: Held) -> str:
 
 def _meter(meter: Meter) -> str:
     limit = f" of {meter.month_limit / 1e6:.1f}" if meter.month_limit else ""
-    lasts = "to the end of the month" if meter.lasts_s is None else f"for {duration_text(meter.lasts_s)}"
+    lasts = "lasts to the end of the month"
+    if meter.lasts_s is not None:
+        lasts = f"lasts for {duration_text(meter.lasts_s)}" if meter.lasts_s else "spent but for alarms"
     today = f"{meter.day / 1e6:.2f} MB today, {meter.hour / 1e6:.2f} MB this hour"
-    return f"{meter.interface}: {meter.month / 1e6:.1f}{limit} MB this month, {today}; lasts {lasts}"
+    return f"{meter.interface}: {meter.month / 1e6:.1f}{limit} MB this month, {today}; {lasts}"
 
 
 def _links(seen: Sequence[Seen], palette: Palette) -> list[str]:

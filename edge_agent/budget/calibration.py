@@ -40,7 +40,8 @@ class Calibration:
         grown = growth(self._before, counters)
         self._before = counters
         for span, window in ledger.windows.items():
-            window.counted += grown or 0
+            if grown is not None:
+                window.counted = (window.counted or 0) + grown
             watched = self._watched.get(span)
             if watched is None or grown is None or watched.start_s != window.start_s:
                 self._watched[span] = _Watched(window.start_s, window.total, now_s, window.total)

@@ -89,10 +89,10 @@ class LedgerFile:
     def read(self) -> Kept | None:
         """The newest copy that is whole, None when there is none at all.
 
-        Raises LedgerDamaged, and OSError when the disk does not give it.
+        Raises LedgerDamaged, and OSError when the disk gives none of them.
         """
         found: list[Kept] = []
-        why = ""
+        why: LedgerDamaged | OSError | None = None
         for path in self._paths:
             try:
                 with path.open("rb") as file:
@@ -100,15 +100,23 @@ class LedgerFile:
             except FileNotFoundError:
                 continue
             except LedgerDamaged as exc:
-                why = f"{path}: {exc}"
+                why = LedgerDamaged(f"{path}: {exc}")
+            except OSError as exc:
+                why = why or exc
         if why and not found:
-            raise LedgerDamaged(why)
+            raise why
         return max(found, key=lambda each: each.serial, default=None)
 
     def write(self, data: bytes) -> None:
-        """Replace every copy; they are durable when this returns. Raises OSError."""
+        """Replace every copy that can be; one is durable when this returns. Raises OSError when none is."""
+        failures: list[OSError] = []
         for path in self._paths:
-            _replace(path, data)
+            try:
+                _replace(path, data)
+            except OSError as exc:
+                failures.append(exc)
+        if len(failures) == len(self._paths):
+            raise failures[0]
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -20,6 +20,7 @@ SHARES: Mapping[Purpose, float] = {
     Purpose.PROBE: 0.98,
     Purpose.BACKFILL: 0.95,
     Purpose.SPEED: 0.92,
+    Purpose.REFLECT: 0.90,
 }
 """The part of a window up to which a purpose may fill it, less the reserve, which alarms may use too."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +22,17 @@ def interface_name(index: int) -> str:
     with suppress(OSError):
         return socket.if_indextoname(index)
     return ""
+
+
+def endpoint_of(peer: str) -> Endpoint | None:
+    """A socket's peer or a target, its interface behind it when it is link-local; None for a name."""
+    address, _, device = peer.partition("%")
+    plain = address.lower().removeprefix("::ffff:") if "." in address else address
+    family = socket.AF_INET6 if ":" in plain else socket.AF_INET
+    with suppress(OSError, ValueError):
+        ipaddress.ip_address(plain)
+        return Endpoint(family, plain, socket.if_nametoindex(device) if device else 0)
+    return None
 
 
 class Meters:
@@ -51,7 +63,21 @@ class Meters:
     def of_target(self, endpoint: Endpoint | None) -> str | None:
         """The metered interface on the way to an address, "" where bytes are free; None without any way."""
         device = self._device(endpoint, ProbedLink("target"))
-        return self._profile.meter_of(device) if device else None
+        return self._meter_of(device) if device else None
+
+    def of_way(self, way: int | str) -> str:
+        """The metered interface of that number, or on the way to that address; "" where bytes are free."""
+        if isinstance(way, int):
+            return self._meter_of(self._name(way))
+        return self.of_target(endpoint_of(way)) or ""
+
+    def _meter_of(self, device: str) -> str:
+        """The meter of a device: as it is known, or because metered links leave by it that name none."""
+        found = self._profile.meter_of(device)
+        if found or device in ("", "lo", *self._profile.open_devices):
+            return found
+        ways = (self._device(endpoint_of(link.target), link) for link in self._profile.unbound)
+        return device if device in ways else ""
 
     def _device(self, endpoint: Endpoint | None, link: ProbedLink) -> str:
         addresses = (endpoint.address,) if endpoint else NOWHERE

@@ -21,6 +21,8 @@ class Purpose(IntEnum):
     """Batches of what could not be sent before."""
     SPEED = 5
     """Capacity trains and bulk transfers."""
+    REFLECT = 6
+    """What others measure here: their packets and the replies, booked when they have passed."""
 
 
 class Spend(Protocol):

@@ -25,8 +25,8 @@ class SpanSummary:
     """Not known, and therefore counted as spent."""
     corrected: int
     """Taken off, because the interface counted less."""
-    counted: int
-    """What the interface counted, whoever caused it."""
+    counted: int | None
+    """What the interface counted, whoever caused it; None while nothing is known of that."""
     ends_s: int
     """UTC, s since 1970."""
 

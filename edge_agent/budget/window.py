@@ -8,6 +8,9 @@ from typing import Any
 
 from edge_agent.budget.spend import Purpose
 
+SPENT_LEAST = Purpose.REFLECT
+"""Purposes in ledgers from before the last of them was told apart: an update must not cost the month."""
+
 
 def _none() -> list[int]:
     return [0] * len(Purpose)
@@ -24,8 +27,8 @@ class Window:
     """What is not known and therefore counts as spent: of a crash, or of a damaged ledger."""
     corrected: int = 0
     """By how much the interface's own counters have shown the ledger to be too high."""
-    counted: int = 0
-    """What the interface counted, whoever caused it."""
+    counted: int | None = None
+    """What the interface counted, whoever caused it; None while nothing is known of that."""
     former_start_s: int = -1
     """Of the window before this one; -1 for none."""
     former: int = 0
@@ -48,7 +51,7 @@ class Window:
         """
         if start_s > self.start_s:
             self.former_start_s, self.former = self.start_s, self.total
-            self.spent, self.charged, self.corrected, self.counted = _none(), carry, 0, 0
+            self.spent, self.charged, self.corrected, self.counted = _none(), carry, 0, None
         elif start_s < self.start_s:
             if self.former_start_s >= start_s:
                 self.charged += self.former
@@ -70,13 +73,14 @@ class Window:
 def window(given: Mapping[str, Any]) -> Window:
     """The window that was described; raises ValueError, TypeError or KeyError."""
     spent = [_whole(each) for each in given["spent"]]
-    if len(spent) != len(Purpose):
-        raise ValueError(f"{len(spent)} purposes, not {len(Purpose)}")
+    if not SPENT_LEAST <= len(spent) <= len(Purpose):
+        raise ValueError(f"{len(spent)} purposes, not {SPENT_LEAST} to {len(Purpose)}")
+    spent += [0] * (len(Purpose) - len(spent))
     former_start_s, former = given["former"]
-    names = ("charged", "corrected", "counted")
-    numbers = {name: _whole(given[name]) for name in names}
+    charged, corrected = _whole(given["charged"]), _whole(given["corrected"])
+    counted = None if given["counted"] is None else _whole(given["counted"])
     start_s = _whole(given["start_s"])
-    return Window(start_s, spent, **numbers, former_start_s=int(former_start_s), former=_whole(former))
+    return Window(start_s, spent, charged, corrected, counted, int(former_start_s), _whole(former))
 
 
 def _whole(value: Any) -> int:

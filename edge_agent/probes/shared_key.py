@@ -40,5 +40,12 @@ def check_key_file(path: Path | None) -> None:
     if path is None:
         return
     read_key(path)
+    if exposure := exposed(path):
+        log.warning("warning: key_file %s", exposure)
+
+
+def exposed(path: Path) -> str:
+    """That others can read the file, and what to do, as the end of a sentence; or nothing."""
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        log.warning("warning: key_file %s can be read by others; chmod 600 it", path)
+        return f"{path} can be read by others; chmod 600 it"
+    return ""

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Mapping
 
+from edge_agent.mqtt_traffic import farewell, tcp_traffic
 from edge_agent.probes.bulk_packet import (
     NONCE_BYTES,
     REQUEST_BYTES,
@@ -21,6 +22,7 @@ from edge_agent.reflector.admission import Admission
 from edge_agent.reflector.guests import Guests
 from edge_agent.reflector.listening import listening_error, named
 from edge_agent.reflector.settings import ReflectorSettings
+from edge_agent.reflector.tally import Tally
 
 MOST_TRANSFERS, MOST_OF_ONE = 4, 2
 """At one time, and of one source; they would share the link, and measure each other."""
@@ -35,9 +37,10 @@ _BACKLOG = 16
 class BulkResponder:
     """Takes bulk transfers from whoever is admitted."""
 
-    def __init__(self, settings: ReflectorSettings, admission: Admission) -> None:
+    def __init__(self, settings: ReflectorSettings, admission: Admission, tally: Tally | None = None) -> None:
         self._settings = settings
         self._admission = admission
+        self._tally = tally or Tally()
         self._most_bytes = settings.bulk_max_mb * 1_000_000
         self._key: bytes | None = None
         self._server: asyncio.Server | None = None
@@ -79,15 +82,21 @@ class BulkResponder:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         source = str(writer.get_extra_info("peername")[0])
+        spent = _Spent(writer.get_extra_info("socket"))
         try:
-            if self._admission.admits(source) and self._has_room(source):
+            if (
+                self._admission.admits(source)
+                and self._has_room(source)
+                and not self._tally.is_closed(source)
+            ):
                 async with asyncio.timeout(WHOLE_S):
-                    await self._transfer(reader, writer, source)
+                    await self._transfer(reader, writer, source, spent)
         except BulkError:
             self._malformed += 1
         except (OSError, TimeoutError, EOFError):
             self._broken += 1
         finally:
+            self._tally.add(source, spent.look())
             writer.close()
 
     def _has_room(self, source: str) -> bool:
@@ -97,7 +106,7 @@ class BulkResponder:
         return has_room
 
     async def _transfer(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: str
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: str, spent: _Spent
     ) -> None:
         nonce = os.urandom(NONCE_BYTES)
         writer.write(encode_offer(nonce, self._most_bytes))
@@ -109,13 +118,13 @@ class BulkResponder:
         if not self._has_room(source):  # another one's request came first
             return
         with self._transfers.host(writer, source):
-            received, duration_ns = await self._take(reader, size)
+            received, duration_ns = await self._take(reader, size, spent)
             self._taken += 1
             writer.write(encode_result(nonce, received, duration_ns, self._key))
             async with asyncio.timeout(GREETING_S):
                 await writer.drain()
 
-    async def _take(self, reader: asyncio.StreamReader, size: int) -> tuple[int, int]:
+    async def _take(self, reader: asyncio.StreamReader, size: int, spent: _Spent) -> tuple[int, int]:
         """Bytes that came, up to ``size`` or the end, and ns from the first of them to the last."""
         received, first_ns, last_ns = 0, 0, 0
         while received < size:
@@ -127,7 +136,23 @@ class BulkResponder:
             first_ns = first_ns or last_ns
             received += len(piece)
             self._bytes += len(piece)
+            spent.look()
         return received, last_ns - first_ns
+
+
+class _Spent:
+    """What a connection had cost when it was last looked at: one that is broken off tells nothing more."""
+
+    def __init__(self, opened: socket.socket) -> None:
+        self._opened = opened
+        self._bytes = 0
+
+    def look(self) -> int:
+        """IP bytes, both directions, its end included."""
+        counted = tcp_traffic(self._opened)
+        if counted is not None:
+            self._bytes = counted.both + farewell(self._opened).both
+        return self._bytes
 
 
 def listen_tcp(address: str, port: int) -> socket.socket:

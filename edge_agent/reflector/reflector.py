@@ -9,6 +9,7 @@ from edge_agent.reflector.admission import Admission
 from edge_agent.reflector.bulk_responder import BulkResponder
 from edge_agent.reflector.settings import ReflectorSettings
 from edge_agent.reflector.stamp_responder import StampResponder
+from edge_agent.reflector.tally import Tally
 from edge_agent.reflector.train_responder import TrainResponder
 
 
@@ -18,14 +19,15 @@ class Reflector:
     def __init__(self, settings: ReflectorSettings) -> None:
         # A rate for each service: what a flood of one uses up, the others still have.
         self._admissions = stamp, train, bulk = [Admission(settings) for _ in range(3)]
-        self.stamp = StampResponder(settings, stamp)
-        self.train = TrainResponder(settings, train)
+        self.tally = Tally()
+        self.stamp = StampResponder(settings, stamp, tally=self.tally)
+        self.train = TrainResponder(settings, train, tally=self.tally)
         self._services: dict[str, StampResponder | TrainResponder | BulkResponder] = {
             "stamp": self.stamp,
             "train": self.train,
         }
         if settings.bulk:
-            self._services["bulk"] = BulkResponder(settings, bulk)
+            self._services["bulk"] = BulkResponder(settings, bulk, self.tally)
 
     async def start(self) -> None:
         """Listen on every port; raises ProbeError when one of them cannot be had, and then holds none."""
@@ -49,7 +51,8 @@ class Reflector:
             for what, count in service.counters.items()
         }
         refused = sum(each.refused for each in self._admissions)
-        return counts | {"refused": refused, "limited": sum(each.limited for each in self._admissions)}
+        limited = sum(each.limited for each in self._admissions)
+        return counts | {"refused": refused, "limited": limited, "over_budget": self.tally.withheld}
 
     def close(self) -> None:
         """Stop listening; it may be called twice."""

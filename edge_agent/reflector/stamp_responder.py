@@ -35,6 +35,7 @@ from edge_agent.reflector.listening import listen_udp
 from edge_agent.reflector.replays import Replays
 from edge_agent.reflector.sessions import Sessions
 from edge_agent.reflector.settings import ReflectorSettings
+from edge_agent.reflector.tally import Tally, came_by
 
 ASK_CLOCK_EVERY_S = 1.0
 _UNKNOWN_TTL = 255
@@ -52,11 +53,13 @@ class StampResponder:
         admission: Admission,
         clock_error_ns: Callable[[], int | None] | None = None,
         sessions: Sessions | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._settings = settings
         self._admission = admission
         self._clock_error_ns = clock_error_ns or SystemClock().error_ns
         self._sessions = sessions or Sessions()
+        self._tally = tally or Tally()
         self._replays = Replays()
         self._key: bytes | None = None
         self._socket: socket.socket | None = None
@@ -107,7 +110,9 @@ class StampResponder:
     def _drain(self, opened: socket.socket) -> None:
         forget_transmitted(opened)
         for datagram in received(opened):
-            if self._admission.allows(datagram.source[0]):
+            if self._admission.allows(datagram.source[0]) and not self._tally.is_closed(
+                came_by(datagram.control)
+            ):
                 self._reflect(opened, datagram)
 
     def _reflect(self, opened: socket.socket, datagram: Datagram) -> None:
@@ -147,6 +152,7 @@ class StampResponder:
                 self._departure.learn(kernel_ns - now_ns)
         self._sessions.sent(session, number)
         self._reflected += 1
+        self._tally.took(datagram, len(data))
 
     def _estimate(self) -> int:
         """The Error Estimate of this machine's clock, asked of the kernel once a second."""

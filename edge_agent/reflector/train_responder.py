@@ -27,6 +27,7 @@ from edge_agent.reflector.admission import Admission
 from edge_agent.reflector.listening import listen_udp
 from edge_agent.reflector.settings import ReflectorSettings
 from edge_agent.reflector.stamp_responder import reply_control
+from edge_agent.reflector.tally import Tally, came_by
 from edge_agent.reflector.trains import Trains
 
 _SO_RCVBUFFORCE = 33
@@ -40,11 +41,16 @@ class TrainResponder:
     """Takes trains from whoever is admitted and has shown that its address is its own."""
 
     def __init__(
-        self, settings: ReflectorSettings, admission: Admission, trains: Trains | None = None
+        self,
+        settings: ReflectorSettings,
+        admission: Admission,
+        trains: Trains | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._settings = settings
         self._admission = admission
         self._trains = trains or Trains()
+        self._tally = tally or Tally()
         self._secret = os.urandom(32)
         self._key: bytes | None = None
         self._socket: socket.socket | None = None
@@ -113,6 +119,8 @@ class TrainResponder:
     def _greet(self, datagram: Datagram) -> bytes | None:
         # Only then does it use up what its source may send: that address may be forged.
         nonce = parse_hello(datagram.data, self._key)
+        if self._tally.is_closed(came_by(datagram.control)):
+            return None
         if not self._admission.admits(datagram.source[0]):
             return None
         self._greeted += 1
@@ -126,11 +134,15 @@ class TrainResponder:
         at_ns = at.wall_ns if at.kernel_ns is None else at.kernel_ns
         if self._trains.find(key) is None:
             self._check(datagram, car.nonce, car.cookie)
+            # One that has begun is taken to its end: it would else have been sent for nothing.
+            if self._tally.is_closed(came_by(datagram.control)):
+                return
             if not self._admission.admits(datagram.source[0]):
                 return
             self._trains.begin(key, car, at_ns)
         self._trains.add(key, car, at_ns, at.kernel_ns is not None)
         self._packets += 1
+        self._tally.took(datagram)
 
     def _report(self, datagram: Datagram) -> bytes | None:
         ask = parse_ask(datagram.data, self._key)
@@ -164,3 +176,5 @@ class TrainResponder:
             opened.sendmsg([answer], reply_control(datagram.control), 0, datagram.source)
         except OSError:
             self._failed += 1
+        else:
+            self._tally.took(datagram, len(answer))

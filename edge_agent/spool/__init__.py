@@ -7,7 +7,8 @@ from edge_agent.spool.disk import Disk
 from edge_agent.spool.failure import SpoolBusy, SpoolError, SpoolUnusable
 from edge_agent.spool.folder_disk import FolderDisk
 from edge_agent.spool.memory_disk import MemoryDisk
-from edge_agent.spool.spool import Spool, SpoolStats, new_epoch
+from edge_agent.spool.spool import Spool, new_epoch
+from edge_agent.spool.stats import SpoolStats
 
 __all__ = [
     "Disk",

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+FILL = b"\x3c"
+"""What a new file is full of, so that what never was written is told from what a failing medium gives.
+
+No single changed bit makes it of the first byte of a frame, nor of the last.
+"""
+
 
 class Disk(Protocol):
     """A folder of its own; names are file names within it, and every failure is an OSError."""
@@ -21,7 +27,7 @@ class Disk(Protocol):
         ...
 
     def create(self, name: str, size: int = 0) -> None:
-        """Make a new file of ``size`` zeros that have their place on the medium; there must be none."""
+        """Make a new file of ``size`` times FILL, which has its place on the medium; there must be none."""
         ...
 
     def write(self, name: str, offset: int, data: bytes) -> None:

@@ -9,12 +9,13 @@ from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 
+from edge_agent.spool.disk import FILL
 from edge_agent.spool.failure import SpoolBusy, SpoolUnusable
 
 LOCK = "lock"
 OPEN_FILES = 6
-_PAGE = bytes(4096)
-"""Zeros are written page by page: what was cached in one piece is written back in one piece ever after."""
+_PAGE = FILL * 4096
+"""It is written page by page: what was cached in one piece is written back in one piece ever after."""
 _SCAN = 1 << 16
 """Reads of this size are of somebody who reads the whole file, once."""
 _NEEDS_A_HUMAN = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
@@ -51,7 +52,7 @@ class FolderDisk:
         return data
 
     def create(self, name: str, size: int = 0) -> None:
-        """Make a file of zeros that are really written: room that is only promised costs metadata later."""
+        """Make a file of FILL that is really written: room that is only promised costs metadata later."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._keep(name, os.open(self._path / name, flags, 0o600))
         try:

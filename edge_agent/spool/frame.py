@@ -1,7 +1,7 @@
-"""The frame: magic, type, length, CRC-32, body, end mark; and how frames are found again after damage (pure).
+"""The frame: magic, type, length, CRC-32, body, length, end; how frames are found after damage (pure).
 
-A file is zeros where nothing was written, so that a write that the power cut off (sectors of zeros, or no
-end mark) is told from a record that was whole and no longer is.
+A file is FILL where nothing was written. A write that the power cut off leaves FILL in its place, up to the
+end of a sector at least; whatever changes a record that was whole leaves something else.
 """
 
 from __future__ import annotations
@@ -10,13 +10,18 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 
+from edge_agent.spool.disk import FILL
+
 MAGIC = b"\xa7\x4c"
-END = b"\x5a"
+END = 0x5A
 _HEAD = struct.Struct("!2sBII")
-OVERHEAD = _HEAD.size + len(END)
+_TAIL = struct.Struct("!IB")
+OVERHEAD = _HEAD.size + _TAIL.size
 MAX_BODY = 1 << 22
-_SECTOR = 512
-_ZEROS = bytes(_SECTOR)
+SECTOR = 512
+_STEP = 4096
+_SURE = 4
+"""So many bytes of FILL at the end of a sector are no accident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +48,24 @@ class Scan:
     torn: int = 0
     """Bytes at the end of a write that never was completed."""
     end: int = 0
-    """Where the file has zeros only, from there on."""
-    is_cut: bool = False
-    """Whether the file was longer once: a frame is never written up to its very end."""
+    """Where the file has FILL only, from there on."""
 
 
 def encode_frame(kind: int, body: bytes) -> bytes:
     """The frame of a body."""
     head = _HEAD.pack(MAGIC, kind, len(body), _checksum(kind, body))
-    return b"".join((head, body, END))
+    return b"".join((head, body, _TAIL.pack(len(body), END)))
 
 
 def frame_at(data: memoryview, offset: int) -> Frame | None:
-    """The whole frame at this place, or None."""
+    """The frame at this place of which the body is whole, or None."""
     if offset + OVERHEAD > len(data):
         return None
     magic, kind, length, checksum = _HEAD.unpack_from(data, offset)
-    end = offset + OVERHEAD + length
-    if magic != MAGIC or length > MAX_BODY or end > len(data) or data[end - 1 : end] != END:
+    start = offset + _HEAD.size
+    if magic != MAGIC or length > MAX_BODY or start + length + _TAIL.size > len(data):
         return None
-    body = data[offset + _HEAD.size : end - 1]
+    body = data[start : start + length]
     return Frame(offset, kind, body) if _checksum(kind, body) == checksum else None
 
 
@@ -74,20 +77,24 @@ def size_at(data: memoryview, offset: int) -> int:
     return OVERHEAD + length if magic == MAGIC and length <= MAX_BODY else 0
 
 
+def damaged_body(data: memoryview, start: int, end: int) -> memoryview:
+    """What lies where the body of a damaged frame was."""
+    return data[start + _HEAD.size : max(end - _TAIL.size, start + _HEAD.size)]
+
+
 def scan(data: bytes) -> Scan:
     """All whole frames of a file, in order, and what lies between them."""
     found, view = Scan(end=_written(data)), memoryview(data)
-    found.is_cut = 0 < found.end == len(data)
     at = 0
     while at < found.end:
         frame = frame_at(view, at)
         if frame is not None:
             found.frames.append(frame)
             at = frame.end
+            found.end = max(found.end, at)
             continue
         following = _next_frame(data, view, at + 1)
         if following < 0:
-            found.is_cut = found.is_cut or at + size_at(view, at) > len(data)
             if is_torn(view, at, found.end):
                 found.torn = found.end - at
             else:
@@ -99,24 +106,38 @@ def scan(data: bytes) -> Scan:
 
 
 def is_torn(view: memoryview, start: int, end: int) -> bool:
-    """Whether these bytes, a frame or several once, look like a write that was cut off rather than changed.
-
-    A sector that never was written is zeros, from its beginning to its end: so are then the first byte of
-    the first frame, or the last of the last, or a whole sector between.
-    """
-    if end <= start or view[start] == 0 or view[end - 1] != END[0] or start + size_at(view, start) > end:
+    """Whether these bytes, frames of one write once, lack something that never was written."""
+    if end - start < _HEAD.size:
         return True
-    first = -(-start // _SECTOR) * _SECTOR
-    return any(view[at : at + _SECTOR] == _ZEROS for at in range(first, end - _SECTOR + 1, _SECTOR))
+    has_both_ends = _has_both_ends(view, start, end)
+    if not has_both_ends and start + size_at(view, start) > end:
+        return True
+    least = 1 if has_both_ends else _SURE
+    first = start - start % SECTOR + SECTOR
+    return any(_unwritten(view, start, at) >= least for at in range(first, end + 1, SECTOR))
+
+
+def _unwritten(view: memoryview, start: int, end: int) -> int:
+    """Bytes of FILL before the end of a sector; all that there are count as many."""
+    content = bytes(view[max(start, end - SECTOR) : end])
+    left = content.rstrip(FILL)
+    return len(content) - len(left) if left else SECTOR
+
+
+def _has_both_ends(view: memoryview, start: int, end: int) -> bool:
+    """Whether the first frame has its head and the last one its end, and that is its own."""
+    length, mark = _TAIL.unpack_from(view, end - _TAIL.size)
+    last = end - OVERHEAD - length
+    return mark == END and last >= start and view[start : start + 2] == view[last : last + 2] == MAGIC
 
 
 def _written(data: bytes) -> int:
-    """Where the zeros at the end begin, found in steps so that nothing large is copied."""
-    end = len(data)
-    while end and not any(data[max(0, end - 4096) : end]):
-        end -= min(end, 4096)
-    start = max(0, end - 4096)
-    return start + len(data[start:end].rstrip(b"\0"))
+    """Where FILL at the end begins, found in steps so that nothing large is copied."""
+    end, page = len(data), FILL * _STEP
+    while end >= _STEP and data[end - _STEP : end] == page:
+        end -= _STEP
+    start = max(0, end - _STEP)
+    return start + len(data[start:end].rstrip(FILL))
 
 
 def _next_frame(data: bytes, view: memoryview, start: int) -> int:

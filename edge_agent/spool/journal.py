@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.spool.disk import Disk
+from edge_agent.spool.files import Reader, adopt, remove, write_new
 from edge_agent.spool.frame import encode_frame, frame_at
 from edge_agent.spool.layout import JOURNAL, name_of
 from edge_agent.spool.records import Record, Rows, decode_change, decode_rows, encode_change, pack_rows
@@ -29,8 +30,8 @@ class JournalFile:
     used: int = 0
     end: int = 0
     """Behind the last number in it."""
-    start: int = 0
-    """Where it begins; what an older file has of this number or a later one is void."""
+    start: int = -1
+    """Where it begins; what an older file has of this number or a later one is void. -1: not known."""
     firsts: array[int] = field(default_factory=lambda: array("Q"))
     offsets: array[int] = field(default_factory=lambda: array("I"))
     lengths: array[int] = field(default_factory=lambda: array("I"))
@@ -50,7 +51,6 @@ class JournalFile:
             if rows:
                 self.note(rows.first, rows.end, self.used, len(frame))
             self.used += len(frame)
-        self.size = max(self.size, self.used)
 
     def void_from(self, first: int) -> None:
         """Forget what a later file has anew."""
@@ -65,6 +65,7 @@ class Journal:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+        self._reader = Reader(disk)
         self.files: list[JournalFile] = []
         self.spoilt = True
         """Whether the last file must not be written to: a write to it failed, or its end is damaged."""
@@ -80,15 +81,10 @@ class Journal:
 
     def begin(self, number: int, size: int, frames: Sequence[Framed]) -> None:
         """Begin another file, of which the first frame has the state."""
-        file = JournalFile(name_of(JOURNAL, number), max(size, size_of(frames) + 1))
-        self._disk.create(file.name, file.size)
-        try:
-            self._disk.write(file.name, 0, b"".join(frame for _, frame in frames))
-            self._disk.sync(file.name)
-            self._disk.sync_folder()
-        except OSError:
-            self._disk.remove(file.name)
-            raise
+        file = JournalFile(name_of(JOURNAL, number), 0)
+        file.size = write_new(self._disk, file.name, size, b"".join(frame for _, frame in frames))
+        self.spoilt = True  # from here on the new file may be there, and voids what the old one would get
+        adopt(self._disk, file.name)
         self.files.append(file)
         self.spoilt = False
         file.take(frames)
@@ -120,17 +116,14 @@ class Journal:
                     return rows
         return None
 
-    def release(self, sequence: int) -> list[str]:
-        """Remove the files of which every number is below; the last one stays."""
-        gone = [file.name for file in self.files[:-1] if file.end <= sequence]
-        for name in gone:
-            self._disk.remove(name)
-            self.files = [file for file in self.files if file.name != name]
-        return gone
+    def release(self, sequence: int) -> None:
+        """Remove the files of which every number is below; the last one stays, and what cannot be removed."""
+        for file in self.files[:-1]:
+            if file.end <= sequence and remove(self._disk, file.name):
+                self.files.remove(file)
 
     def _read(self, file: JournalFile, at: int) -> Rows | None:
-        data = memoryview(self._disk.read(file.name, file.offsets[at], file.lengths[at]))
-        frame = frame_at(data, 0)
+        frame = frame_at(self._reader.read(file.name, file.offsets[at], file.lengths[at]), 0)
         if frame is None:
             return None
         return decode_rows(frame.body) if frame.kind == Record.READINGS else decode_change(frame.body)[1]

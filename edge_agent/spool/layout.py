@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 
 KIB = 1 << 10
+PAGE = 4 * KIB
+"""Files are whole pages: one that is not was cut by somebody else."""
 JOURNAL, BATCHES, MARKS = "journal", "batches", "marks"
-RESERVE = "reserve"
 NEW = ".new"
 ASIDE = "aside-"
 SMALLEST = 128 * KIB
@@ -18,7 +19,7 @@ _NAME = re.compile(r"(journal|batches|marks)-(\d{8})\.log")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Bytes of each sort of file; all are made at their full size."""
+    """Bytes of each sort of file: small ones, so that a spool that is little used is little written."""
 
     max_bytes: int
     journal: int
@@ -33,15 +34,20 @@ def layout(max_bytes: int) -> Layout:
         raise ValueError(f"{max_bytes} B are too few for a spool; at least {SMALLEST}")
     return Layout(
         max_bytes,
-        journal=_between(max_bytes // 64, 8 * KIB, 256 * KIB),
-        batches=_between(max_bytes // 16, 16 * KIB, 1024 * KIB),
-        marks=_between(max_bytes // 256, 8 * KIB, 64 * KIB),
-        reserve=_between(max_bytes // 32, 8 * KIB, 1024 * KIB),
+        journal=_between(max_bytes // 64, 8 * KIB, 64 * KIB),
+        batches=_between(max_bytes // 16, 16 * KIB, 256 * KIB),
+        marks=_between(max_bytes // 256, 8 * KIB, 32 * KIB),
+        reserve=_between(max_bytes // 32, 8 * KIB, 128 * KIB),
     )
 
 
 def _between(size: int, low: int, high: int) -> int:
-    return min(max(size, low), high)
+    return whole_pages(min(max(size, low), high))
+
+
+def whole_pages(size: int) -> int:
+    """The size of a file that holds so many bytes."""
+    return -(-size // PAGE) * PAGE
 
 
 def name_of(sort: str, number: int) -> str:

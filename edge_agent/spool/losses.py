@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 from edge_agent.contract import Loss, Reading, row
-from edge_agent.spool.state import State
+from edge_agent.spool.ranges import Ranges
+from edge_agent.spool.state import State, Told
 
 GAP_LINK = "host"
 """The link id of what the gateway says about itself."""
@@ -20,11 +22,13 @@ class Lost:
     reason: Loss
     start: int | None
     end: int
-    """Behind the last number; the count where there is no start, 0 for unknown."""
+    """Behind the last number, ``start`` where that is not known; the count where there is no start."""
     from_ms: int | None = None
     until_ms: int | None = None
     is_counted: bool = False
     """Whether it was counted before: a gap that was reported, and the report itself was lost."""
+    epoch: int | None = None
+    """Of what is lost from ``start`` on, nobody knows how much; otherwise the numbers tell."""
 
     @property
     def count(self) -> int:
@@ -43,6 +47,8 @@ def join(losses: Iterable[Lost]) -> list[Lost]:
         assert each.start is not None
         if (
             last
+            and last.epoch is None
+            and each.epoch is None
             and last.end >= each.start
             and (last.reason == each.reason or last.is_counted or each.is_counted)
         ):
@@ -68,27 +74,80 @@ def _unnumbered(losses: Sequence[Lost]) -> list[Lost]:
     return list(made.values())
 
 
-def gap_readings(losses: Iterable[Lost], state: State, now_ms: int) -> list[Reading]:
-    """A reading for each loss, two where it spans two epochs."""
+def counted(state: State, losses: Iterable[Lost], acked: Iterable[tuple[int, int]]) -> State:
+    """Another state, which has counted what is lost or acknowledged and let go of its numbers."""
+    made = copy(state)
+    made.gone, made.dropped, made.epochs = state.gone.copy(), state.dropped.copy(), list(state.epochs)
+    for lost in losses:
+        if not lost.is_counted:
+            made.unnumbered += lost.count if lost.start is None else 0
+            made.dropped[lost.reason] += lost.count
+        if lost.start is not None:
+            made.gone.add(lost.start, lost.end)
+    for start, end in acked:
+        made.acked_gone += end - start
+        made.gone.add(start, end)
+    return made
+
+
+def by_epoch(losses: Iterable[Lost], state: State) -> list[Lost]:
+    """The losses, those in parts that span two epochs."""
     made = []
     for lost in losses:
-        parts: list[tuple[int | None, int]] = [(None, lost.end)]
-        if lost.start is not None:
-            parts = (
-                [*state.split(lost.start, lost.end)] if lost.end > lost.start else [(lost.start, lost.end)]
-            )
-        for start, end in parts:
-            values = row(
-                "gap",
-                reason=int(lost.reason),
-                epoch=None if start is None else state.epoch_of(start),
-                first_sequence=start,
-                count=(end - (start or 0)) or None,
-                from_ms=lost.from_ms,
-                until_ms=lost.until_ms,
-            )
-            made.append(Reading(GAP_LINK, "gap", min(max(now_ms, 0), MOST_MS), values))
+        if lost.start is None or lost.end == lost.start:
+            made.append(lost)
+        else:
+            made += [replace(lost, start=start, end=end) for start, end in state.split(lost.start, lost.end)]
     return made
+
+
+def gap_reading(lost: Lost, state: State, now_ms: int) -> Reading:
+    """What tells of a loss that is all of one epoch."""
+    epoch = lost.epoch
+    if epoch is None and lost.start is not None:
+        epoch = state.epoch_of(lost.start)
+    values = row(
+        "gap",
+        reason=int(lost.reason),
+        epoch=epoch,
+        first_sequence=lost.start,
+        count=lost.count or None,
+        from_ms=lost.from_ms,
+        until_ms=lost.until_ms,
+    )
+    return Reading(GAP_LINK, "gap", min(max(now_ms, 0), MOST_MS), values)
+
+
+def to_tell_again(told: Iterable[Told], losses: Sequence[Lost]) -> list[Lost]:
+    """What gap readings told that are lost themselves, unless these losses have it already."""
+    numbers = Ranges((each.start, each.end) for each in losses if each.start is not None and _is_gone(each))
+    known = [each for each in losses if each.is_counted]
+    found = []
+    for number, *fields in told:
+        lost = lost_of(fields)
+        if number not in numbers:
+            continue
+        if lost in known:
+            known.remove(lost)
+        else:
+            found.append(lost)
+    return found
+
+
+def _is_gone(lost: Lost) -> bool:
+    """Thinning keeps gap readings, under other numbers."""
+    return lost.reason is not Loss.THINNED and not lost.is_counted
+
+
+def lost_of(fields: Sequence[int | None]) -> Lost:
+    """A loss that was told, from a state."""
+    reason, start, end, from_ms, until_ms, epoch = fields
+    return Lost(Loss(reason or 0), start, end or 0, from_ms, until_ms, True, epoch)
+
+
+def told_of(number: int, lost: Lost) -> Told:
+    """A loss that the reading of this number tells, for the state."""
+    return (number, int(lost.reason), lost.start, lost.end, lost.from_ms, lost.until_ms, lost.epoch)
 
 
 def told_before(readings: Iterable[Reading], state: State) -> list[Lost]:
@@ -102,7 +161,9 @@ def told_before(readings: Iterable[Reading], state: State) -> list[Lost]:
             continue
         if first is None:
             found.append(Lost(Loss(reason), None, count or 0, from_ms, until_ms, True))
-        elif count and epoch == state.epoch_of(first):
+        elif not count:
+            found.append(Lost(Loss(reason), first, first, from_ms, until_ms, True, epoch))
+        elif epoch == state.epoch_of(first):
             found.append(Lost(Loss(reason), first, first + count, from_ms, until_ms, True))
     return found
 

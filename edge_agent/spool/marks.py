@@ -7,13 +7,15 @@ the same bytes under the same key.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from edge_agent.spool.disk import Disk
+from edge_agent.spool.files import adopt, remove, write_new
 from edge_agent.spool.frame import encode_frame
 from edge_agent.spool.layout import MARKS, name_of
 from edge_agent.spool.records import SPAN, Record
+from edge_agent.spool.state import MOST
 
 Fact = tuple[Record, int, int]
 """What happened to the numbers from one to before another."""
@@ -29,7 +31,7 @@ def decode_facts(record: int, body: memoryview) -> list[Fact]:
     """The facts of a frame; raises struct.error or ValueError."""
     if len(body) % SPAN.size:
         raise struct.error("half a span")
-    return [(Record(record), start, end) for start, end in SPAN.iter_unpack(body)]
+    return [(Record(record), start, min(end, MOST)) for start, end in SPAN.iter_unpack(body)]
 
 
 @dataclass(slots=True)
@@ -61,28 +63,8 @@ class Marks:
     def begin(self, number: int, size: int, snapshot: bytes) -> None:
         """Begin another file with all that is known; the old one goes."""
         name = name_of(MARKS, number)
-        size = max(size, 2 * len(snapshot), 1)
-        self.disk.create(name, size)
-        try:
-            self.disk.write(name, 0, snapshot)
-            self.disk.sync(name)
-            self.disk.sync_folder()
-        except OSError:
-            self.disk.remove(name)
-            raise
-        old = [*self.old, self.name] if self.name else self.old
-        self.name, self.size, self.used, self.spoilt, self.old = name, size, len(snapshot), False, old
-        while self.old:
-            self.disk.remove(self.old[-1])
-            self.old.pop()
-
-
-def joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Ascending spans with neighbours joined."""
-    made: list[tuple[int, int]] = []
-    for start, end in spans:
-        if made and made[-1][1] == start:
-            made[-1] = (made[-1][0], end)
-        else:
-            made.append((start, end))
-    return made
+        size = write_new(self.disk, name, max(size, 2 * len(snapshot)), snapshot)
+        adopt(self.disk, name)
+        self.old += [self.name] if self.name else []
+        self.name, self.size, self.used, self.spoilt = name, size, len(snapshot), False
+        self.old = [each for each in self.old if not remove(self.disk, each)]

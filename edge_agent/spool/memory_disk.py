@@ -9,6 +9,8 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 
+from edge_agent.spool.disk import FILL
+
 SECTOR = 512
 """Bytes that a medium writes whole or not at all; what is torn is torn between them."""
 
@@ -52,7 +54,7 @@ class MemoryDisk:
         return bytes(memoryview(self._file(name).now)[offset : offset + size])
 
     def create(self, name: str, size: int = 0) -> None:
-        """Make a file of zeros; ENOSPC when the capacity does not allow it."""
+        """Make a file of FILL; ENOSPC when the capacity does not allow it."""
         self.fault("create", name)
         if name in self._files:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
@@ -60,7 +62,7 @@ class MemoryDisk:
         made = _File()
         self._files[name] = made
         self._name_changes.append(("link", name, made))
-        self._apply(made, -1, size.to_bytes(8, "big"))
+        self._apply(made, 0, FILL * size)
 
     def write(self, name: str, offset: int, data: bytes) -> None:
         """Write at an offset."""

@@ -71,3 +71,14 @@ class Ranges:
         made = Ranges()
         made._starts, made._ends = self._starts.copy(), self._ends.copy()
         return made
+
+
+def joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ascending spans with neighbours joined."""
+    made: list[tuple[int, int]] = []
+    for start, end in spans:
+        if made and made[-1][1] == start:
+            made[-1] = (made[-1][0], end)
+        else:
+            made.append((start, end))
+    return made

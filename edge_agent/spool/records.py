@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 from edge_agent.spool.frame import MAX_BODY
-from edge_agent.spool.state import State, decode_state
+from edge_agent.spool.state import MOST, State, decode_state
 
 
 class Record(IntEnum):
@@ -27,6 +27,8 @@ class Record(IntEnum):
     ASKED = 9
 
 
+BAD = (struct.error, ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""What a body raises that was written by nobody, although its checksum is right."""
 ROWS_HEAD = struct.Struct("!QIIQ")
 _COUNT = struct.Struct("!I")
 BATCH_HEAD = struct.Struct("!QHBBQIQ")
@@ -78,6 +80,8 @@ def pack_rows(first: int, rows: Sequence[bytes], before: int, latest_ms: int) ->
 def decode_rows(body: bytes | memoryview) -> Rows:
     """The rows of a body; raises struct.error when it is too short."""
     first, count, before, latest_ms = ROWS_HEAD.unpack_from(body)
+    if first + count > MOST or not 0 < count < 1 << 20:
+        raise ValueError("the numbers of readings make no sense")
     return Rows(first, count, before, latest_ms, bytes(body[ROWS_HEAD.size : -_COUNT.size]))
 
 
@@ -108,8 +112,6 @@ class Trait(IntFlag):
     """It says that a link changed state."""
     HAS_GAP = 2
     """It says what is missing."""
-    SURE = 4
-    """Its last time is of a synchronised wall clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ class BatchHead:
     count: int
     links: int
     """Link definitions in it."""
-    traits: Trait
+    traits: int
+    """Those of Trait; plain, for a start reads tens of thousands."""
     last_ms: int
     span_ms: int
     sealed_ms: int
@@ -139,7 +142,9 @@ class BatchHead:
 def decode_batch_head(body: bytes | memoryview) -> BatchHead:
     """The head of a batch's body; the payload follows after BATCH_HEAD.size bytes."""
     first, count, links, traits, last_ms, span_ms, sealed_ms = BATCH_HEAD.unpack_from(body)
-    return BatchHead(first, count, links, Trait(traits & 7), last_ms, span_ms, sealed_ms)
+    if first + count > MOST or not count:
+        raise ValueError("the numbers of a batch make no sense")
+    return BatchHead(first, count, links, traits & 3, last_ms, span_ms, sealed_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Callable
@@ -9,15 +10,16 @@ from contextlib import suppress
 
 from edge_agent.contract import Loss
 from edge_agent.spool.disk import Disk
-from edge_agent.spool.journal import Journal, JournalFile
-from edge_agent.spool.layout import ASIDE, BATCHES, NEW, RESERVE, Layout, number_of, sort_of
+from edge_agent.spool.found import Found
+from edge_agent.spool.journal import Journal
+from edge_agent.spool.layout import ASIDE, NEW, Layout, number_of, sort_of
 from edge_agent.spool.losses import Lost
 from edge_agent.spool.marks import Marks
-from edge_agent.spool.ranges import Ranges
-from edge_agent.spool.reading import Found, read_all
-from edge_agent.spool.records import Record
+from edge_agent.spool.reading import read_all
+from edge_agent.spool.reconcile import Balance, reconcile
+from edge_agent.spool.reserve import RESERVE, Reserve
 from edge_agent.spool.room import free_some, make_room
-from edge_agent.spool.segments import ACKED, ASKED, GONE, SENT, Segments
+from edge_agent.spool.segments import GONE, Segments
 from edge_agent.spool.state import State
 from edge_agent.spool.store import Store
 
@@ -32,9 +34,14 @@ def open_store(
 ) -> Store:
     """The store on a disk, new where there is none that can be used; raises OSError, then try again."""
     found = read_all(disk, gateway)
-    if found.state and _carry_out(disk, found.state):
+    if _carry_out(disk, found.state):
         found = read_all(disk, gateway)
     # A process that was killed may have left what the medium does not have yet: what is sent must stay.
+    for file in found.journal[-1:]:
+        _write_again(disk, file.name, 0, file.used)
+    for segment in found.segments[-1:]:
+        if segment.firsts:
+            _write_again(disk, segment.name, segment.offsets[-1], segment.lengths[-1])
     for name in (
         *(each.name for each in found.journal),
         *(each.name for each in found.segments),
@@ -42,22 +49,28 @@ def open_store(
     ):
         disk.sync(name)
     disk.sync_folder()
-    is_new = found.state is None
-    state = found.state or State(gateway, [(0, epoch())])
-    for name in found.stillborn:
-        disk.remove(name)
     _set_aside(disk, [("foreign", found.foreign), ("corrupt", found.hopeless)], now_s())
+    state = found.state or _state_of(found, epoch)
     store = _assembled(disk, layout, found, state, lambda: int(now_s() * 1000))
-    missing, acked = _reconcile(store, found)
-    if found.damaged or found.hopeless:
-        _say(found, sum(end - start for start, end in missing))
-    if is_new and (found.segments or found.journal):
-        found.is_unsure = True
-    if found.is_unsure:
-        store.state.begin_epoch(epoch(), store.frontier)
-        store.segments.closed = True
-    _begin(store, missing, acked, found)
+    balance = reconcile(store, found)
+    _say(found, balance)
+    _begin(store, balance, found, epoch)
     return store
+
+
+def _write_again(disk: Disk, name: str, offset: int, size: int) -> None:
+    """Have the next sync write what is there: after one that failed the system takes it for written."""
+    try:
+        data = disk.read(name, offset, size)
+    except OSError as exc:
+        if exc.errno != errno.EIO:
+            raise
+        return
+    try:
+        disk.write(name, offset, data)
+    except OSError as exc:
+        if exc.errno != errno.EROFS:
+            raise
 
 
 def look(disk: Disk, gateway: str, layout: Layout) -> tuple[Store, Found, list[tuple[int, int]]]:
@@ -66,22 +79,39 @@ def look(disk: Disk, gateway: str, layout: Layout) -> tuple[Store, Found, list[t
     Returns what was found and the numbers that are missing as well. Raises OSError.
     """
     found = read_all(disk, gateway)
-    state = found.state or State(gateway, [(0, 0)])
+    state = found.state or _state_of(found, lambda: 0)
     store = _assembled(disk, layout, found, state, lambda: 0)
-    missing, _ = _reconcile(store, found)
-    return store, found, missing
+    return store, found, reconcile(store, found).missing
 
 
-def _carry_out(disk: Disk, state: State) -> bool:
+def _state_of(found: Found, epoch: Callable[[], int]) -> State:
+    """A new state, or what the rest tells where all that told the state is lost."""
+    state = State(found.gateway, [(0, epoch())])
+    if not (found.segments or found.journal):
+        return state
+    found.is_unsure = found.is_end_lost = True
+    first = min(
+        [each.origin for each in found.segments] + [each.start for each in found.journal if each.start >= 0],
+        default=0,
+    )
+    state.epochs = [(first, epoch())]
+    for segment in found.segments:
+        if segment.epoch != state.epoch:
+            state.begin_epoch(segment.epoch, segment.origin)
+    state.acked_gone = first  # whatever became of them, nothing holds them any more
+    return state
+
+
+def _carry_out(disk: Disk, state: State | None) -> bool:
     """Finish the change that the last process was killed in; whether there was anything to do."""
     names = set(disk.names())
-    is_adopted = bool(state.adopting) and state.adopting + NEW in names
-    if is_adopted:
+    is_adopted = state is not None and bool(state.adopting) and state.adopting + NEW in names
+    if state and is_adopted:
         disk.rename(state.adopting + NEW, state.adopting)
         disk.sync_folder()
         names = set(disk.names())
-    removable = [name for name in state.removing if name in names]
-    if removable and state.adopting and state.adopting not in names:
+    removable = [name for name in state.removing if name in names and sort_of(name)] if state else []
+    if state and removable and state.adopting and state.adopting not in names:
         removable = []  # what was to take their place is not there
     stale = [name for name in names if name.endswith(NEW)]
     for name in (*removable, *stale):
@@ -96,126 +126,30 @@ def _assembled(disk: Disk, layout: Layout, found: Found, state: State, now_ms: C
     segments.files = found.segments
     segments.closed = not found.segments or found.segments[-1].used >= found.segments[-1].size
     names = disk.names()
-    store = Store(disk, layout, state, journal, segments, Marks(disk), now_ms, make_room, free_some)
-    store.marks.old = found.marks
-    store.marks.size = sum(map(disk.size, found.marks))
+    reserve = Reserve(disk, layout.reserve, disk.size(RESERVE) if RESERVE in names else 0)
+    marks = Marks(disk, size=sum(map(disk.size, found.marks)), old=found.marks)
+    store = Store(disk, layout, state, journal, segments, marks, reserve, now_ms, make_room, free_some)
     store.next_file = max([0, *map(number_of, names)]) + 1
     store.asides = [name for name in names if name.startswith(ASIDE)]
-    store.reserve = disk.size(RESERVE) if RESERVE in names else 0
     store.torn = found.torn
     store.damaged = sum(end - start for _, start, end in found.damaged)
-    state.latest_ms = max(state.latest_ms, found.latest_ms)
+    if found.batch_end >= state.sealed:
+        state.latest_ms = found.batch_ms or state.latest_ms
+    store.appended_ms = found.rows_ms
     return store
 
 
-def _reconcile(store: Store, found: Found) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Index, numbering and frontier; returns the numbers that are missing, and those that had arrived."""
-    state, segments = store.state, store.segments
-    sent, acked, accepted = _apply(store, found)
-    rows = _rows(found.journal)
-    state.next_sequence = max(state.next_sequence, rows.end, segments.end, accepted, sent.end, found.claimed)
-    is_damaged = any(sort_of(name) == BATCHES for name, _, _ in found.damaged)
-    store.frontier = _frontier(store, rows, max(sent.end, acked.end), is_damaged)
-    covered = state.gone.copy()
-    for segment in segments.files:
-        for first, count in zip(segment.firsts, segment.counts, strict=True):
-            covered.add(first, first + count)
-    for start, end in rows:
-        covered.add(max(start, store.frontier), end)
-    missing = covered.missing(state.epochs[0][0], state.next_sequence)
-    arrived = [
-        (max(start, first), min(end, last))
-        for start, end in missing
-        for first, last in acked
-        if max(start, first) < min(end, last)
-    ]
-    there = Ranges(arrived)
-    lost = [part for start, end in missing for part in there.missing(start, end)]
-    return lost, arrived
-
-
-def _apply(store: Store, found: Found) -> tuple[Ranges, Ranges, int]:
-    """Take over what the marks say; returns what was sent, what is acknowledged, and the next number."""
-    sent, acked, asked, accepted = _facts(found)
-    segments, gone = store.segments, store.state.gone
-    for segment in segments.files:
-        segments.waiting += len(segment.firsts)
-        segments.held += sum(segment.counts)
-        for place, first in enumerate(segment.firsts):
-            if first in sent or found.is_unsure:
-                segment.marks[place] |= SENT
-            if first in gone:
-                segments.settle(segment, place, GONE)
-            elif first in acked:
-                segments.settle(segment, place, ACKED)
-            elif first in asked:
-                segment.marks[place] |= ASKED
-                store.asked[first] = None
-        store.note_sealed(segment, 0)
-    return sent, acked, accepted
-
-
-def _facts(found: Found) -> tuple[Ranges, Ranges, Ranges, int]:
-    """What was sent, is acknowledged, and is asked for; and the next number."""
-    sent, acked, asked, accepted = Ranges(), Ranges(), Ranges(), 0
-    for record, start, end in found.facts:
-        match record:
-            case Record.SENDING:
-                sent.add(start, end)
-            case Record.ACKED:
-                acked.add(start, end)
-                asked = asked.without(start, end)
-            case Record.ASKED:
-                asked.add(start, end)
-                acked = acked.without(start, end)
-            case Record.ACCEPTED:
-                accepted = max(accepted, end)
-    return sent, acked, asked, accepted
-
-
-def _rows(files: list[JournalFile]) -> Ranges:
-    rows = Ranges()
-    for file in files:
-        for at, first in enumerate(file.firsts):
-            rows.add(first, file.ends[at])
-    return rows
-
-
-def _frontier(store: Store, rows: Ranges, sent_end: int, is_damaged: bool) -> int:
-    """The first number to seal next.
-
-    A write of several batches that the power cut off may have a hole. Nothing of it was sent, and the
-    journal still has all of it: then it is sealed again from the hole on. A hole that damage has made may
-    have been sent, and is not.
-    """
-    segments, end = store.segments, max(store.segments.end, sent_end)
-    sealed = store.state.gone.copy()
-    for segment in segments.files:
-        for first, count in zip(segment.firsts, segment.counts, strict=True):
-            sealed.add(first, first + count)
-    holes = sealed.missing(sent_end, end)
-    if not holes or is_damaged:
-        return end
-    start = holes[0][0]
-    needed = store.state.gone.missing(start, end)
-    if any(rows.missing(*each) for each in needed):
-        return end
-    for segment in segments.files:
-        for place, first in enumerate(segment.firsts):
-            if first >= start:
-                segments.settle(segment, place, GONE)
-                store.urgent.pop(first, None)
-        segment.void_from(start)
-    segments.closed = True
-    return start
-
-
-def _begin(store: Store, missing: list[tuple[int, int]], acked: list[tuple[int, int]], found: Found) -> None:
-    losses = [Lost(Loss.DAMAGED, start, end) for start, end in missing]
-    if found.is_journal_cut:
-        losses.append(Lost(Loss.DAMAGED, None, 0))  # more may be missing than anything tells of
-    if losses or acked or found.is_unsure or not store.journal.files:
-        store.lose(losses, acked)
+def _begin(store: Store, balance: Balance, found: Found, epoch: Callable[[], int]) -> None:
+    """Have the store's files be such that it can go on, and tell what is missing."""
+    losses = [Lost(Loss.DAMAGED, start, end) for start, end in balance.missing]
+    if found.is_end_lost:
+        end = store.state.next_sequence
+        losses.append(Lost(Loss.DAMAGED, end, end, epoch=store.state.epoch))
+    if found.is_unsure or found.is_end_lost:
+        store.state.begin_epoch(epoch(), store.frontier)
+        store.segments.closed = True
+    if losses or balance.arrived or found.is_unsure or not store.journal.files:
+        store.lose(losses, balance.arrived)
     store.forget(
         [
             each.name
@@ -226,7 +160,7 @@ def _begin(store: Store, missing: list[tuple[int, int]], acked: list[tuple[int, 
     store.journal.release(store.frontier)
     with suppress(OSError):
         store.begin_marks()
-    store.restore_reserve()
+    store.reserve.restore(store.layout.max_bytes - store.size)
 
 
 def _set_aside(disk: Disk, chosen: list[tuple[str, list[str]]], now_s: float) -> None:
@@ -241,7 +175,11 @@ def _set_aside(disk: Disk, chosen: list[tuple[str, list[str]]], now_s: float) ->
         disk.remove(name)
 
 
-def _say(found: Found, missing: int) -> None:
+def _say(found: Found, balance: Balance) -> None:
+    missing = sum(end - start for start, end in balance.missing)
+    if not (missing or found.is_end_lost):
+        return
     for name, start, end in found.damaged[:10]:
         log.error("%s of the spool is damaged from byte %d to %d", name, start, end)
-    log.error("the spool is damaged: %d readings are lost, the cloud will be told", missing)
+    more = ", perhaps more" if found.is_end_lost else ""
+    log.error("the spool is damaged: %d readings are lost%s, the cloud will be told", missing, more)

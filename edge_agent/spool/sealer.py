@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_agent.contract import Batch, Flag, Link, Loss
+from edge_agent.contract import Batch, Link, Loss
 from edge_agent.sealing import LINKS_DEFINED, Numbered, from_row, leading_group, pack
-from edge_agent.spool.frame import OVERHEAD
+from edge_agent.spool.frame import encode_frame
 from edge_agent.spool.journal import LostRows
 from edge_agent.spool.losses import Lost
-from edge_agent.spool.records import BATCH_HEAD, BatchHead, Trait
+from edge_agent.spool.records import BatchHead, Record, Trait
 from edge_agent.spool.store import Store
 from edge_agent.taken import Settle
 
 BATCHES_A_CALL = 64
-_SURE = Flag.CLOCK_SYNCED | Flag.RESTAMPED
 Ready = list[tuple[BatchHead, bytes]]
 
 
@@ -98,12 +97,10 @@ def settled(store: Store, limit: int, settle: Settle) -> tuple[list[Numbered], b
 
 def head_of(batch: Batch) -> BatchHead:
     """What is kept beside the payload."""
-    newest = max(batch.readings, key=lambda reading: reading.at_ms)
     traits = Trait.NONE
     for reading in batch.readings:
         traits |= Trait.URGENT if reading.kind == "state" else Trait.NONE
         traits |= Trait.HAS_GAP if reading.kind == "gap" else Trait.NONE
-    traits |= Trait.SURE if newest.flags & _SURE else Trait.NONE
     span_ms = batch.last_ms - batch.first_ms
     count, links = len(batch.readings), len(batch.links)
     return BatchHead(batch.first_sequence, count, links, traits, batch.last_ms, span_ms, batch.sealed_ms)
@@ -111,14 +108,15 @@ def head_of(batch: Batch) -> BatchHead:
 
 def keep(store: Store, ready: Ready) -> bool:
     """Write batches, durably, where their readings were; not when those had to make room for the file."""
-    size = sum(len(payload) + BATCH_HEAD.size + OVERHEAD for _, payload in ready)
-    if not store.segments.has_room(size, store.state.epoch):
-        store.new_segment(ready[0][0].first)
-        if store.frontier > ready[0][0].first:
+    for head, payload in ready:
+        frame = encode_frame(Record.BATCH, head.encode(payload))
+        store.have_room(len(frame), head.first)
+        if store.frontier > head.first:
             return False
-    before = len(store.segments.files[-1].firsts)
-    store.segments.append(ready)
-    store.note_sealed(store.segments.files[-1], before)
-    store.frontier = ready[-1][0].end
+        segment = store.segments.files[-1]
+        store.segments.append(head, frame)
+        store.note_sealed(segment, len(segment.firsts) - 1)
+        store.frontier = head.end
+        store.state.latest_ms = head.last_ms
     store.journal.release(store.frontier)
     return True

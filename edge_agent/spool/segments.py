@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from edge_agent.spool.disk import Disk
+from edge_agent.spool.files import Reader, adopt, write_new
 from edge_agent.spool.frame import encode_frame, frame_at
 from edge_agent.spool.layout import BATCHES, name_of
+from edge_agent.spool.ranges import joined
 from edge_agent.spool.records import BATCH_HEAD, BatchHead, Owner, Record, Trait, decode_batch_head
 
-URGENT, HAS_GAP, LINKS, SENT, ACKED, GONE, ASKED = 1, 2, 4, 8, 16, 32, 64
-"""Marks of a batch in the index."""
+URGENT, HAS_GAP, LINKS, SENT, ACKED, GONE, ASKED = int(Trait.URGENT), int(Trait.HAS_GAP), 4, 8, 16, 32, 64
+"""Marks of a batch in the index; the first two are traits of it."""
 
 
 @dataclass(slots=True)
@@ -53,14 +55,12 @@ class Segment:
         self.offsets.append(offset)
         self.counts.append(head.count)
         self.lengths.append(length)
-        urgent = URGENT if head.traits & Trait.URGENT else 0
-        gap = HAS_GAP if head.traits & Trait.HAS_GAP else 0
-        self.marks.append(urgent | gap | (LINKS if head.links else 0))
+        self.marks.append(head.traits & (URGENT | HAS_GAP) | (LINKS if head.links else 0))
         self.waits.append(1)
 
     def void_from(self, first: int) -> None:
         """Forget what a later file has anew."""
-        while self.firsts and self.firsts[-1] >= first:
+        while self.firsts and self.end > first:
             for column in (self.firsts, self.offsets, self.counts, self.lengths, self.marks, self.waits):
                 column.pop()
 
@@ -68,6 +68,12 @@ class Segment:
         """Where the batch of this first number is, or -1."""
         at = bisect_left(self.firsts, first)
         return at if at < len(self.firsts) and self.firsts[at] == first else -1
+
+    def spans(self, mark: int = 0) -> list[tuple[int, int]]:
+        """The numbers of its batches, or of those that have a mark and are not gone, neighbours joined."""
+        columns = zip(self.firsts, self.counts, self.marks, strict=True)
+        chosen = (each for each in columns if not mark or (each[2] & mark and not each[2] & GONE))
+        return joined((first, first + count) for first, count, _ in chosen)
 
     def held(self) -> int:
         """Readings of it that wait."""
@@ -79,6 +85,7 @@ class Segments:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+        self._reader = Reader(disk)
         self.files: list[Segment] = []
         self.closed = True
         self.waiting = 0
@@ -106,16 +113,11 @@ class Segments:
 
     def begin(self, number: int, size: int, owner: Owner) -> None:
         """Begin another file."""
-        segment = Segment(name_of(BATCHES, number), size, owner.epoch, origin=owner.first)
+        segment = Segment(name_of(BATCHES, number), 0, owner.epoch, origin=owner.first)
         head = encode_frame(Record.OWNER, owner.encode())
-        self._disk.create(segment.name, size)
-        try:
-            self._disk.write(segment.name, 0, head)
-            self._disk.sync(segment.name)
-            self._disk.sync_folder()
-        except OSError:
-            self._disk.remove(segment.name)
-            raise
+        segment.size = write_new(self._disk, segment.name, size, head)
+        self.closed = True  # from here on the new file may be there, and voids what the old one would get
+        adopt(self._disk, segment.name)
         segment.used = len(head)
         self.files.append(segment)
         self.closed = False
@@ -127,22 +129,22 @@ class Segments:
         self.waiting += sum(segment.waits)
         self.held += segment.held()
 
-    def append(self, batches: list[tuple[BatchHead, bytes]]) -> None:
-        """Write sealed batches, durably when this returns; after a failure the file is closed."""
-        segment, at = self.files[-1], self.files[-1].used
-        frames = [encode_frame(Record.BATCH, head.encode(payload)) for head, payload in batches]
+    def append(self, head: BatchHead, frame: bytes) -> None:
+        """Write a sealed batch, durably when this returns; after a failure the file is closed.
+
+        One at a time: so only the last one in a file can be one that the power cut off.
+        """
+        segment = self.files[-1]
         try:
-            self._disk.write(segment.name, at, b"".join(frames))
+            self._disk.write(segment.name, segment.used, frame)
             self._disk.sync(segment.name)
         except OSError:
             self.closed = True
             raise
-        for (head, _), frame in zip(batches, frames, strict=True):
-            segment.note(head, at, len(frame))
-            at += len(frame)
-            self.waiting += 1
-            self.held += head.count
-        segment.used = at
+        segment.note(head, segment.used, len(frame))
+        segment.used += len(frame)
+        self.waiting += 1
+        self.held += head.count
 
     def find(self, first: int) -> tuple[Segment, int] | None:
         """The batch of this first number, unless it is gone."""
@@ -154,10 +156,23 @@ class Segments:
         place = self.files[at].place(first)
         return None if place < 0 or self.files[at].marks[place] & GONE else (self.files[at], place)
 
+    def spans(self, mark: int) -> list[tuple[int, int]]:
+        """The numbers of the batches that have a mark."""
+        return [span for each in self.files for span in each.spans(mark)]
+
+    def holding(self, number: int) -> tuple[Segment, int] | None:
+        """The batch that has this number."""
+        at = bisect_right(self.files, number, key=lambda segment: segment.start) - 1
+        if at < 0 or not self.files[at].firsts or number >= self.files[at].end:
+            return None
+        place = bisect_right(self.files[at].firsts, number) - 1
+        is_in = place >= 0 and number < self.files[at].firsts[place] + self.files[at].counts[place]
+        return (self.files[at], place) if is_in else None
+
     def read(self, segment: Segment, place: int) -> tuple[BatchHead, bytes] | None:
         """A batch as it was sealed, or None when it is damaged."""
-        data = memoryview(self._disk.read(segment.name, segment.offsets[place], segment.lengths[place]))
-        frame = frame_at(data, 0)
+        lies_at = segment.offsets[place], segment.lengths[place]
+        frame = frame_at(self._reader.read(segment.name, *lies_at), 0)
         if frame is None or frame.kind != Record.BATCH:
             return None
         return decode_batch_head(frame.body), bytes(frame.body[BATCH_HEAD.size :])
@@ -196,11 +211,6 @@ class Segments:
             self.waiting += 1
 
     def forget(self, names: set[str]) -> None:
-        """Leave files out of the index and remove them."""
-        for segment in [each for each in self.files if each.name in names]:
-            for place in range(len(segment.firsts)):
-                self.settle(segment, place, GONE)
+        """Leave files out of the index."""
         self.files = [each for each in self.files if each.name not in names]
         self.closed = self.closed or not self.files
-        for name in names:
-            self._disk.remove(name)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from edge_agent.contract import METERING_UNIT, Link, Loss
 from edge_agent.sealing import BATCH_READINGS, Sealed, to_row
@@ -26,40 +25,9 @@ from edge_agent.spool.recovery import open_store
 from edge_agent.spool.room import batch_losses
 from edge_agent.spool.sealer import Sealer
 from edge_agent.spool.segments import ACKED, ASKED, GONE, LINKS, SENT, Segment
+from edge_agent.spool.stats import SpoolStats, stats_of
 from edge_agent.spool.store import Store
 from edge_agent.taken import Settle, Taken, as_taken
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolStats:
-    """What the spool holds and has done since it began."""
-
-    epoch: int
-    accepted: int
-    """Readings ever taken, and those reported as lost before that."""
-    unsealed: int
-    """Readings that wait to be sealed."""
-    batches: int
-    """Sealed batches that wait to be acknowledged."""
-    bytes: int
-    """Room that all its files take: what the bound counts."""
-    acked: int
-    dropped: int
-    """Readings lost, of whatever reason."""
-    dropped_by: Mapping[Loss, int] = field(default_factory=dict)
-    oldest_ms: int | None = None
-    """When the oldest reading that waits was taken, ms; None when none waits."""
-    has_reserve: bool = True
-    """Whether the file is there that is let go of when the disk is full."""
-    damaged_bytes: int = 0
-    """Found at the start or since."""
-    torn_bytes: int = 0
-    """Of a write that the power cut off, found at the start."""
-
-    @property
-    def held(self) -> int:
-        """Readings that wait, sealed or not."""
-        return self.accepted - self.acked - self.dropped
 
 
 def new_epoch(now_s: float, random_bits: Callable[[int], int] = secrets.randbits) -> int:
@@ -202,9 +170,9 @@ class Spool:
         return count
 
     def latest_ms(self) -> int:
-        """The newest time that a synchronised clock has given it, ms; 0 when there is none."""
+        """The newest time of what came last, sealed or from a believed clock, ms; 0 when there is none."""
         with self._opened() as store:
-            return store.state.latest_ms
+            return store.latest_ms
 
     def stats(self) -> SpoolStats:
         """Counts since it began."""
@@ -236,6 +204,8 @@ class Spool:
                     self._store = store
                 yield self._store
             except OSError as exc:
+                if self._store is not None and self._store.is_in_doubt:
+                    self._store = None
                 raise SpoolError(f"{self._disk}: {exc.strerror or exc}") from exc
 
 
@@ -250,31 +220,3 @@ def _order(store: Store, newest_first: bool) -> Iterator[tuple[Segment, int]]:
         number = segment.firsts[place]
         if number not in store.urgent and number not in store.asked:
             yield segment, place
-
-
-def stats_of(store: Store) -> SpoolStats:
-    """The counts of an open spool."""
-    state = store.state
-    dropped = {reason: state.dropped[reason] for reason in Loss}
-    return SpoolStats(
-        epoch=state.epoch,
-        accepted=state.next_sequence + state.unnumbered,
-        unsealed=store.unsealed,
-        batches=store.segments.waiting,
-        bytes=store.size,
-        acked=state.acked_gone + store.segments.acked,
-        dropped=sum(dropped.values()),
-        dropped_by=dropped,
-        oldest_ms=oldest_ms(store),
-        has_reserve=store.reserve > 0,
-        damaged_bytes=store.damaged,
-        torn_bytes=store.torn,
-    )
-
-
-def oldest_ms(store: Store) -> int | None:
-    """When the oldest reading that waits was taken, as far as it can be told at once."""
-    for segment, place in store.segments.waiting_places(False):
-        batch = store.segments.read(segment, place)
-        return batch[0].last_ms - batch[0].span_ms if batch else None
-    return None

@@ -12,6 +12,13 @@ from itertools import pairwise
 from edge_agent.contract import Loss
 from edge_agent.spool.ranges import Ranges
 
+Told = tuple[int, int, int | None, int, int | None, int | None, int | None]
+"""The number of a gap reading, and what it tells: reason, first number, end, since, until, epoch."""
+MOST_TOLD = 32
+"""Gap readings that are remembered until they have arrived: 2 kB at most."""
+MOST = 1 << 62
+"""No spool ever comes to number so many readings."""
+
 
 @dataclass(slots=True)
 class State:
@@ -31,10 +38,20 @@ class State:
     gone: Ranges = field(default_factory=Ranges)
     """Numbers that are acknowledged or dropped, and are ignored where a file still has them."""
     latest_ms: int = 0
+    """Of a clock that was believed, or of what was sealed last."""
+    sealed: int = 0
+    """What is below was sealed, and may have been sent: it is never sealed again."""
+    told: tuple[Told, ...] = ()
+    """The newest gap readings that have not arrived, to be told again when they are lost themselves."""
     removing: tuple[str, ...] = ()
     """Files that this change lets go of."""
     adopting: str = ""
     """A file that takes their place."""
+
+    @staticmethod
+    def of(body: bytes | memoryview) -> State:
+        """The state of a frame's body; raises what ``decode_state`` raises."""
+        return decode_state(bytes(body))
 
     @property
     def epoch(self) -> int:
@@ -73,6 +90,8 @@ class State:
             "dropped": {str(int(reason)): count for reason, count in self.dropped.items() if count},
             "gone": list(self.gone),
             "latest_ms": self.latest_ms,
+            "sealed": self.sealed,
+            "told": self.told,
             "removing": self.removing,
             "adopting": self.adopting,
         }
@@ -82,7 +101,7 @@ class State:
 def decode_state(data: bytes) -> State:
     """The state that ``encode`` wrote; raises ValueError, TypeError or KeyError when it is not one."""
     given = json.loads(data)
-    return State(
+    state = State(
         str(given["gateway"]),
         [(int(first), int(epoch)) for first, epoch in given["epochs"]],
         int(given["next"]),
@@ -92,9 +111,21 @@ def decode_state(data: bytes) -> State:
         Counter({Loss(int(reason)): int(count) for reason, count in given["dropped"].items()}),
         Ranges(_pairs(given["gone"])),
         int(given["latest_ms"]),
+        int(given["sealed"]),
+        tuple(_told(each) for each in given["told"]),
         tuple(map(str, given["removing"])),
         str(given["adopting"]),
     )
+    if not state.epochs or not 0 <= state.next_sequence < MOST or state.gone.end > MOST:
+        raise ValueError("the numbers of a state make no sense")
+    return state
+
+
+def _told(given: Sequence[int | None]) -> Told:
+    number, reason, start, end, from_ms, until_ms, epoch = given
+    if not isinstance(number, int) or not isinstance(end, int):
+        raise ValueError("a gap without a number")
+    return number, int(Loss(reason or 0)), start, end, from_ms, until_ms, epoch
 
 
 def _pairs(given: Sequence[Sequence[int]]) -> list[tuple[int, int]]:

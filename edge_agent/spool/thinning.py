@@ -10,8 +10,9 @@ from itertools import pairwise
 
 from edge_agent.contract import Batch, ContractError, Link, Loss, Reading, decode
 from edge_agent.sealing import LINKS_DEFINED, leading_group, pack
+from edge_agent.spool.files import write_new
 from edge_agent.spool.frame import encode_frame
-from edge_agent.spool.layout import BATCHES, NEW, name_of
+from edge_agent.spool.layout import BATCHES, NEW, name_of, whole_pages
 from edge_agent.spool.losses import Lost
 from edge_agent.spool.records import BatchHead, Owner, Record
 from edge_agent.spool.sealer import head_of
@@ -44,16 +45,21 @@ def thin_pair(store: Store, segments: Sequence[Segment]) -> bool:
     owner = Owner(pair[0].epoch, pair[0].start, store.state.gateway, level)
     frames = [encode_frame(Record.OWNER, owner.encode())]
     frames += [encode_frame(Record.BATCH, head.encode(payload)) for head, payload in made.batches]
-    size = sum(map(len, frames)) + 1
+    used = sum(map(len, frames))
+    size = whole_pages(used + 1)
     if size > sum(each.size for each in pair) * 3 // 4:
         return False
     name = name_of(BATCHES, store.number())
-    _write(store, name + NEW, [*frames, b"\0"])  # full to the last byte it would look cut
+    store.reserve.release()
+    write_new(store.disk, name, size, b"".join(frames))
+    store.disk.sync_folder()
     removing = [each.name for each in pair]
+    store.is_in_doubt = True
     store.lose(made.losses, removing=removing, adopting=name)
     store.disk.rename(name + NEW, name)
     store.disk.sync_folder()
-    segment = Segment(name, size, owner.epoch, used=size, level=level, origin=owner.first)
+    store.is_in_doubt = False
+    segment = Segment(name, size, owner.epoch, used=used, level=level, origin=owner.first)
     at = len(frames[0])
     for (head, _), frame in zip(made.batches, frames[1:], strict=True):
         segment.note(head, at, len(frame))
@@ -132,19 +138,3 @@ def _seal_run(store: Store, made: Coarser, run: list[tuple[int, Reading]], links
     if start + len(kept) < end:
         times = [reading.at_ms for _, reading in run]
         made.losses.append(Lost(Loss.THINNED, start + len(kept), end, min(times), max(times)))
-
-
-def _write(store: Store, name: str, frames: Sequence[bytes]) -> None:
-    """The file whole and durable; it counts for nothing until a change adopts it."""
-    store.release_reserve()
-    store.disk.create(name)
-    try:
-        at = 0
-        for frame in frames:
-            store.disk.write(name, at, frame)
-            at += len(frame)
-        store.disk.sync(name)
-        store.disk.sync_folder()
-    except OSError:
-        store.disk.remove(name)
-        raise

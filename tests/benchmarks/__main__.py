@@ -57,14 +57,15 @@ def main() -> int:
     if arguments.json:
         json.dump([row.as_json() for row in rows], sys.stdout, indent=2)
     else:
-        Console(width=None if sys.stdout.isatty() else 120).print(_table(rows))
+        Console(width=None if sys.stdout.isatty() else 160).print(_table(rows))
     return 0 if all(row.reached for row in rows) else 1
 
 
 def _table(rows: list[Row]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for name in ("what", "ours", "peer", "unit", "ratio", "to reach", "the peer"):
-        table.add_column(name, justify="right" if name in ("ours", "peer", "ratio") else "left", no_wrap=True)
+        is_figure = name in ("ours", "peer", "ratio")
+        table.add_column(name, justify="right" if is_figure else "left", no_wrap=is_figure)
     for row in rows:
         if row.not_measured:
             table.add_row(row.what, "-", "-", "", "-", "-", row.not_measured, style="dim")

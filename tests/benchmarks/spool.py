@@ -13,6 +13,7 @@ from edge_agent.contract import Flag, Link, Reading
 from edge_agent.probes.simulated import LinkModel
 from edge_agent.sealing import to_row
 from edge_agent.spool import FolderDisk, MemoryDisk, Spool
+from edge_agent.spool.disk import FILL
 from edge_agent.taken import Taken
 from tests.benchmarks.paired import Row
 
@@ -100,7 +101,7 @@ def disk_of_an_outage() -> tuple[float, float]:
         if turn % 6 == 0:
             spool.seal(START_MS + turn * 10_000, full_only=True)
     used = sum(
-        len(disk.read(name, 0, disk.size(name)).rstrip(b"\0"))
+        len(disk.read(name, 0, disk.size(name)).rstrip(FILL))
         for name in disk.names()
         if name.startswith("batches")
     )

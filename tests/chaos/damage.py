@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edge_agent.spool.disk import FILL
 from edge_agent.spool.frame import Frame, scan
 from edge_agent.spool.records import Record, decode_batch_head, decode_change, decode_rows
 from tests.chaos.medium import SECTOR, Medium, StoredFile
@@ -35,16 +36,21 @@ def strike(medium: Medium, what: Damage, rng: random.Random) -> Done:
 
 def flip_in_folder(folder: Path, rng: random.Random) -> int:
     """Flip one bit of one file of a real spool; how many readings that may cost."""
-    files = sorted(file for file in folder.glob("*.log") if any(file.read_bytes()))
+    files = sorted(file for file in folder.glob("*.log") if used(file.read_bytes()))
     if not files:
         return 0
     file = rng.choice(files)
     data = bytearray(file.read_bytes())
-    offset = rng.randrange(len(bytes(data).rstrip(b"\0")))
+    offset = rng.randrange(used(data))
     may_lose = readings_at(bytes(data), offset, 1)
     data[offset] ^= 1 << rng.randrange(8)
     file.write_bytes(data)
     return may_lose
+
+
+def used(data: bytes | bytearray) -> int:
+    """Where the last byte is that was written."""
+    return len(bytes(data).rstrip(FILL))
 
 
 def readings_at(data: bytes, offset: int, size: int) -> int:
@@ -66,13 +72,13 @@ def _readings(frame: Frame) -> int:
 
 
 def _struck(medium: Medium, what: Damage, rng: random.Random) -> Done:
-    names = sorted(name for name, file in medium.names.items() if any(file.data))
+    names = sorted(name for name, file in medium.names.items() if used(file.data))
     if not names:
         return Done(what, "", 0, 0)
     name = rng.choice(names)
     file = medium.names[name]
-    used = len(bytes(file.data).rstrip(b"\0"))
-    offset = rng.randrange(used)
+    end = used(file.data)
+    offset = rng.randrange(end)
     match what:
         case Damage.BITS:
             file.data[offset] ^= 1 << rng.randrange(8)
@@ -85,6 +91,6 @@ def _struck(medium: Medium, what: Damage, rng: random.Random) -> Done:
         case Damage.TORN:
             medium.names[name] = StoredFile(bytes(file.data[:offset]))
             medium.sync()
-            return Done(what, name, offset, used - offset)
+            return Done(what, name, offset, end - offset)
     medium.unreadable.add((name, offset // SECTOR))
     return Done(what, name, offset // SECTOR * SECTOR, SECTOR)

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
+from edge_agent.spool.disk import FILL
 from edge_agent.spool.failure import SpoolBusy
 from tests.chaos.medium import SECTOR, Medium, StoredFile
 
@@ -140,7 +141,7 @@ class PowerCutDisk:
         file = StoredFile()
         self._medium.change("", name, file)
         if size:
-            file.truncate(size)
+            file.write(0, FILL * size)
 
     def _write(self, name: str, offset: int, data: bytes) -> None:
         file = self._file(name)

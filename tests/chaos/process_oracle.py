@@ -41,17 +41,27 @@ def _identity(reading: Mapping[str, Any]) -> str:
 def judge_process(
     truth: Counter[str], table: Table, allowed: frozenset[Loss], in_doubt: int, may_lose: int | None
 ) -> Verdict:
-    """``in_doubt``: readings that a kill may have kept from the record, though the spool had them."""
+    """``in_doubt``: readings that a kill may have kept from the record, though the spool had them.
+
+    Two rounds of a process that was stopped may begin in the same millisecond: doubled is what the table has
+    more often than it was recorded.
+    """
     measured = [each for _, _, each in table.readings() if each.kind not in OWN]
     held = arrived(table)
-    moments = Counter((each.link, each.kind, each.at_ms) for each in measured)
+    moments = Counter(
+        (each.link, each.kind, each.at_ms, _identity(describe_reading(each))) for each in measured
+    )
     gaps = table.gaps()
     verdict = Verdict(generated=sum(truth.values()), accepted=sum(truth.values()), delivered=len(measured))
     verdict.violations.extend(table.faults)
     for gap in gaps:
         verdict.told[gap.reason] += gap.count or 0
     judge_sequences(table, gaps, verdict)
-    twice = [moment for moment, count in moments.items() if count > 1]
+    twice = [
+        (link, kind, at_ms)
+        for (link, kind, at_ms, identity), count in moments.items()
+        if count > 1 and held[identity] > truth[identity]
+    ]
     verdict.doubled = len(twice)
     if twice:
         verdict.violations.append(f"{len(twice)} doubled: {twice[:SHOWN]}")

@@ -14,7 +14,7 @@ from tests.edge_agent import test_spool_disk as conformance
 TRIES = 200
 
 # While nothing goes wrong it is held to the same tests as every disk.
-test_a_new_file_is_zeros_of_its_size = conformance.test_a_new_file_is_zeros_of_its_size
+test_a_new_file_is_full_of_what_nobody_writes = conformance.test_a_new_file_is_full_of_what_nobody_writes
 test_what_is_written_is_read_at_its_place = (
     conformance.test_what_is_written_is_read_at_its_place_and_the_file_grows
 )

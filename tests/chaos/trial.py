@@ -47,10 +47,6 @@ def run_trial(plan: Plan, rng: random.Random, parts: Parts | None = None) -> Ver
     return run_virtually(lambda loop: Trial(plan, rng, loop, parts or Parts()).run())
 
 
-LAST_COMMIT = 16
-"""Zeros in the newest commit look like a write that was cut off, and then nothing of it was accepted."""
-
-
 class Trial:
     """A gateway, its network and the table at the far end."""
 
@@ -147,7 +143,7 @@ class Trial:
         if plan.damage and rng.random() < 0.7:
             done = damage.strike(self._medium, rng.choice(plan.damage), rng)
             if self._may_lose is not None:
-                self._may_lose += done.may_lose + (LAST_COMMIT if done.what is damage.Damage.SECTORS else 0)
+                self._may_lose += done.may_lose
             log.info("damage: %s", done)
 
     async def _rest(self) -> None:

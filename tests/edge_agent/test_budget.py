@@ -19,6 +19,7 @@ from edge_agent.budget.calendar_windows import DAY_S, HOUR_S, Span, end_of, star
 from edge_agent.budget.interface_counters import Counters
 from edge_agent.budget.ledger_file import LedgerDamaged, LedgerFile, decode
 from edge_agent.budget.limits import Limits, limits
+from edge_agent.budget.window import Window, window
 from edge_agent.clock import ManualClock
 
 WAN = "wwan0"
@@ -250,6 +251,33 @@ def test_a_torn_copy_costs_nothing(gateway: Gateway) -> None:
     assert gateway.month == 1_000
 
 
+@pytest.mark.parametrize("name", ["budget", "budget.copy"])
+def test_a_copy_that_the_disk_does_not_give_costs_nothing_and_the_other_goes_on(
+    gateway: Gateway, name: str
+) -> None:
+    gateway.book(1_000)
+    gateway.budget.close()
+    (gateway.folder / name).unlink()
+    (gateway.folder / name).mkdir()  # neither read nor replaced, as on a bad sector
+    gateway.start()
+    assert gateway.month == 1_000
+    assert gateway.book(60_000)
+    gateway.budget.close()
+    gateway.start()
+    assert gateway.month == 61_000
+
+
+def test_a_ledger_from_before_the_last_purpose_goes_on(gateway: Gateway) -> None:
+    gateway.book(1_000)
+    written = gateway.budget.summary()[0].spans[Span.MONTH]
+    plain = Window(5, list(written.by_purpose), charged=7).describe()
+    plain["spent"].pop()
+    assert window(plain) == Window(5, list(written.by_purpose), charged=7)
+    plain["spent"].pop()
+    with pytest.raises(ValueError, match="5 purposes"):
+        window(plain)
+
+
 def test_a_ledger_of_which_nothing_can_be_read_counts_as_spent_but_for_alarms(gateway: Gateway) -> None:
     gateway.budget.close()
     for path in gateway.folder.iterdir():
@@ -296,15 +324,17 @@ def test_no_bytes_are_a_ledger_but_those_that_were_written(noise: bytes, at: int
 def test_where_the_file_cannot_be_written_probes_wait_and_alarms_go(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
-    beside = gateway.folder / ".budget.new"
-    beside.mkdir()  # no file can be made under this name
+    beside = [gateway.folder / name for name in (".budget.new", ".budget.copy.new")]
+    for each in beside:
+        each.mkdir()  # no file can be made under this name
     assert gateway.book(20_000)  # within the margin that a crash would count
     assert not gateway.book(20_000)
     assert "cannot be written: Is a directory" in gateway.budget.why(Purpose.PROBE, 20_000, WAN)
     assert gateway.book(1_000, Purpose.ALARM)
     assert gateway.book(1_000, Purpose.LIVE)
     assert gateway.hour == 22_000
-    beside.rmdir()
+    for each in beside:
+        each.rmdir()
     assert gateway.book(20_000)
     told = [record.message for record in caplog.records if record.levelno >= logging.ERROR]
     assert told == ["the ledger of the data budget cannot be written: Is a directory"]
@@ -507,6 +537,23 @@ def test_a_counter_of_32_bits_goes_on_where_it_wraps(gateway: Gateway) -> None:
     looks(gateway, (1 << 32) - 1_000, 50)
     looks(gateway, 2_000, 60)
     assert gateway.budget.summary()[0].spans[Span.DAY].counted == 3_010
+
+
+def test_counters_that_were_never_read_are_not_a_count_of_nothing(gateway: Gateway) -> None:
+    def counted() -> int | None:
+        return gateway.budget.summary()[0].spans[Span.DAY].counted
+
+    gateway.budget.look()
+    assert counted() is None
+    looks(gateway, 7_000)
+    assert counted() is None  # since when?
+    looks(gateway, 7_000)
+    assert counted() == 0
+    gateway.budget.close()
+    gateway.start()
+    assert counted() == 0
+    gateway.clock.advance(DAY_S)
+    assert counted() is None
 
 
 @settings(max_examples=100, deadline=None)

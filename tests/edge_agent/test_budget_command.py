@@ -67,10 +67,11 @@ def test_the_table_shows_each_class_in_each_window(
         "  probes                  0.002       0.202       0.202",
         "  back-fill               0.000       0.000       0.000",
         "  trains, bulk            0.000       0.300       0.300",
+        "  reflected               0.000       0.000       0.000",
         "  total                   0.009       0.509       0.509",
         "  limit                   0.750       3.000      30.000",
         "  left                    0.704       2.341      27.991",
-        "  interface counted       0.000       0.000       0.000",
+        "  interface counted           -           -           -",
         "",
         "MB of 1,000,000 B, both directions, UTC; written 60 s ago",
     ]

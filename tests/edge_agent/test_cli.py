@@ -8,12 +8,14 @@ import pty
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge_agent.__main__ import main
 from edge_agent.contract import KINDS, Batch, Flag, Link, Outcome, Reading, encode, encode_json, not_measured
 from edge_agent.display import report, summary, table, verdict
 
@@ -417,6 +419,37 @@ def test_a_broken_configuration_keeps_nobody_from_the_status(run: Run, tmp_path:
     done = run("status", "--config", str(path))
     assert done.returncode == 69
     assert "/run/edge-agent/status.json" in done.stderr
+
+
+def test_a_status_that_was_cut_off_says_what_to_do(run: Run, checked: Path) -> None:
+    (checked.parent / "spool.status.json").touch()
+    done = run("status", "--config", str(checked))
+    assert (done.returncode, done.stdout) == (69, "")
+    assert "holds no status" in done.stderr and "writes a new one within 10 s" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize("command", [["spool", "status"], ["spool", "verify"], ["budget"]])
+def test_what_only_the_agent_may_read_is_told_with_what_to_do(
+    command: list[str], checked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        state = Path(folder) / "state"
+        state.mkdir(mode=0o700)
+        config = Path(folder) / "agent.toml"
+        config.write_text(checked.read_text() + '[budget]\ninterfaces = ["wwan0"]\n')
+        given = [*command, "--config", str(config), "--set", f"spool.path={state / 'spool'}"]
+        main(given)  # nobody may not read the modules that it imports
+        capsys.readouterr()
+        os.seteuid(65534)
+        try:
+            assert main(given) == 77
+        finally:
+            os.seteuid(0)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"edge-agent: {state}/spool") and told.err.endswith("try it with sudo\n")
 
 
 def test_spool_says_what_waits(run: Run, checked: Path, start: Any, eventually: Any) -> None:

@@ -280,6 +280,19 @@ def test_the_keys_that_probes_and_reflector_share_are_looked_at_where_they_are_u
     assert with_files(path)[1] == missing
 
 
+def test_a_shared_key_that_others_can_read_is_warned_of(
+    enrolled: Callable[..., Path], tmp_path: Path
+) -> None:
+    path, key_file = enrolled(), tmp_path / "stamp.key"
+    key_file.write_text("0123456789abcdef")
+    path.write_text(path.read_text() + '[reflector]\nenabled = true\nkey_file = "stamp.key"\n')
+    key_file.chmod(0o640)
+    told = f"{path}:15: [reflector] key_file {key_file} can be read by others; chmod 600 it"
+    assert told in load(path, {}).warnings
+    key_file.chmod(0o600)
+    assert told not in load(path, {}).warnings
+
+
 # --- links, probes and the reflector --------------------------------------------------------------
 
 HEAD = '[gateway]\nname="g"\n[mqtt]\nendpoint="b"\nrule="r"\nca="a"\ncertificate="c"\nkey="k"\n'

@@ -7,11 +7,12 @@ import errno
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from edge_agent.contract import Loss
-from edge_agent.intake import Intake
+from edge_agent.intake import Intake, Recorder
 from edge_agent.spool import MemoryDisk
 from edge_agent.taken import Taken
 from tests.edge_agent.spool_model import Cloud, drain, echo, require_balance, spool_on
@@ -63,3 +64,10 @@ def test_an_impossible_reading_costs_itself_only_and_is_told(executor: ThreadPoo
     drain(spool, cloud)
     assert cloud.echoes == [0, 1, 3]
     require_balance(spool, cloud)
+
+
+def test_a_record_on_a_full_disk_does_not_get_in_the_way_of_the_end() -> None:
+    recorder = Recorder(Path("/dev/full"), "gw-1")
+    with pytest.raises(OSError, match="No space left"):
+        recorder.write([echo(1).reading])
+    recorder.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,7 @@ from edge_agent.reception import Reception
 from edge_agent.status import read
 from edge_agent.taken import Taken
 from edge_agent.together import attended
-from tests.edge_agent.running import Start
+from tests.edge_agent.running import Start, recorded
 
 Echo = Callable[..., Reading]
 
@@ -42,17 +44,46 @@ def test_a_process_that_cannot_end_is_ended_and_says_whether_all_was_kept(
 
 
 def test_a_broker_that_falls_silent_does_not_hold_up_the_end(
-    start: Start, broker: Any, observer: Any, config_file: Any, tmp_path: Path
+    start: Start, broker: Any, observer: Any, config_file: Any, tmp_path: Path, eventually: Any
 ) -> None:
-    agent = start(config_file(broker.port))
+    record = tmp_path / "record.jsonl"
+    agent = start(config_file(broker.port), record)
     observer.wait_for(1)
     broker.freeze()
+    before = len(recorded(record))
     try:
+        # What was committed before may all have been acknowledged: then there would be nothing to wait for.
+        eventually(lambda: len(recorded(record)) > before)
         assert agent.end() == 0
     finally:
         broker.thaw()
     assert "what has not arrived stays in the spool" in agent.log
     assert "ended by force" not in agent.log
+
+
+def test_signals_that_come_before_the_agent_listens_do_not_end_it(
+    start: Start, broker: Any, observer: Any, config_file: Any, tmp_path: Path
+) -> None:
+    """systemd takes an end by SIGHUP for one that was wanted, and starts nothing anew."""
+    early = tmp_path / "early"
+    early.mkdir()
+    (early / "sitecustomize.py").write_text(
+        """
+import os, signal, sys
+
+class Early:
+    def find_spec(self, name, path, target=None):
+        if name == "edge_agent.life":
+            for each in (signal.SIGHUP, signal.SIGUSR1):
+                os.kill(os.getpid(), each)
+
+sys.meta_path.insert(0, Early())
+"""
+    )
+    paths = os.pathsep.join([str(early), *sys.path])
+    agent = start(config_file(broker.port), PYTHONPATH=paths)
+    observer.wait_for(1)
+    assert agent.end() == 0
 
 
 def test_the_status_is_there_soon_and_at_the_end_says_that_it_is_the_last(

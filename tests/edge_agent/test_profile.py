@@ -67,7 +67,7 @@ def link(name: str, more: str = "", probes: str = '"echo"') -> str:
 
 
 def meters(configured: Config, roads: Roads) -> Meters:
-    return Meters(Profile(configured), roads, lambda index: NAMES[index])
+    return Meters(Profile(configured), roads, lambda index: NAMES.get(index, ""))
 
 
 # --- what is metered ------------------------------------------------------------------------------
@@ -170,6 +170,23 @@ def test_a_link_without_an_interface_is_booked_where_the_kernel_sends_it(tmp_pat
     for roads.index in (0, 2, 3, 4):
         told[roads.index] = [found.of_link(each.probed, endpoint) for each in configured.links]
     assert told == {0: ["", ""], 2: ["eth0", ""], 3: ["wwan0", "wwan0"], 4: ["eth1", "eth1"]}
+
+
+def test_where_links_are_metered_that_name_no_interface_all_that_leaves_as_they_do_costs(
+    tmp_path: Path,
+) -> None:
+    """A gateway with one LTE stick and no word of its interface: its batches cost as much as its echoes."""
+    for links, meter in (
+        (link("a", 'medium="lte"'), "eth0"),
+        (link("a", 'medium="lte"') + link("b"), ""),
+        (link("a", 'medium="lte"') + link("b", 'interface="eth0"'), ""),
+        (link("a", 'medium="lte"') + link("b", 'interface="eth1"'), "eth0"),
+        (link("a", 'medium="lte"').replace("192.0.2.1", "far.example"), "eth0"),
+    ):
+        found = meters(config(tmp_path, links), Roads())
+        assert found.of_target(_numeric("198.51.100.1")) == found.of_way(2) == meter, links
+        assert found.of_way("198.51.100.1") == found.of_way("::ffff:198.51.100.1") == meter
+        assert found.of_way(9) == ""
 
 
 # --- booking of rounds ----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 from edge_agent.mqtt_memory import MemoryPublisher
 from edge_agent.publisher import CLOSE_S, Publisher, PublishError, PublishRefused
 from tests.edge_agent.mqtt_rig import GONE, MQTT, RESEND, TOPIC, WITHIN_S, failure, mqtt, run
+from tests.edge_agent.netns import needs_netns, run_in_netns
 from tests.edge_agent.relay import ConnectProxy, Relay, alpn_of
 
 
@@ -44,6 +45,31 @@ def make_broker(authority: Any, broker: Any, tmp_path: Path) -> Iterator[Callabl
     yield make
     for each in made:
         each.kill()
+
+
+@needs_netns
+def test_a_machine_without_even_a_loopback_interface_is_one_that_is_offline(
+    kind: str, authority: Any
+) -> None:
+    identity = authority.issue("gw-1")
+    arguments = ("localhost", 8883, "gw-1", *map(str, (identity.ca, identity.certificate, identity.key)), 60)
+    told = run_in_netns(f"""
+        from pathlib import Path
+        from edge_agent.publisher import PublishError
+        from tests.edge_agent.mqtt_rig import MQTT
+        ip("link", "set", "lo", "down")
+        async def main():
+            host, port, name, *files, keepalive_s = {arguments}
+            publisher = MQTT["{kind}"](host, port, name, *map(Path, files), keepalive_s, timeout_s=1)
+            for _ in range(2):
+                try:
+                    await publisher.connect()
+                except PublishError as exc:
+                    print(publisher.is_connected, exc)
+            await publisher.close()
+        asyncio.run(main())
+    """)
+    assert [line.partition(": ")[0] for line in told.splitlines()] == ["False localhost:8883"] * 2
 
 
 # --- answers and ways -----------------------------------------------------------------------------

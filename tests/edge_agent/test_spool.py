@@ -147,6 +147,25 @@ def test_everything_survives_a_restart() -> None:
     again.close()
 
 
+def test_the_newest_time_advances_where_no_clock_was_ever_synchronised(spool: Spool) -> None:
+    for number in (10, 20):
+        spool.append([echo(number, boot="b")])
+        assert spool.latest_ms() < 1_790_000_000_000 + number, "its time is not settled yet"
+        spool.seal(NOW_MS)
+        assert spool.latest_ms() == 1_790_000_000_000 + number
+
+
+def test_a_time_far_ahead_is_forgotten_with_the_next_batch() -> None:
+    disk = MemoryDisk()
+    spool = spool_on(disk)
+    for number in (0, 10_000_000_000, 1):
+        spool.append([echo(number)])
+        spool.seal(NOW_MS)
+    assert spool.latest_ms() == 1_790_000_000_001
+    spool.close()
+    assert spool_on(disk).latest_ms() == 1_790_000_000_001
+
+
 def test_readings_that_never_got_a_number_are_told_once(spool: Spool) -> None:
     spool.append([echo(0)])
     spool.lost(7, Loss.MEMORY)

@@ -58,23 +58,36 @@ def test_export_prints_each_reading_that_waits_once(
 def test_verify_lists_damage_with_its_place(
     spool: Spool, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert verify(FolderDisk(folder)) == 0
+    assert verify(FolderDisk(folder), "gw-1", BOUND) == 0
     assert capsys.readouterr().out.endswith("records are whole, 0 places are damaged\n")
     spool.close()
     (segment,) = folder.glob("batches-*")
     content = bytearray(segment.read_bytes())
     content[100] ^= 1
     segment.write_bytes(content)
-    assert verify(FolderDisk(folder), as_json=True) == 1
+    assert verify(FolderDisk(folder), "gw-1", BOUND, as_json=True) == 1
     told = json.loads(capsys.readouterr().out)
     (place,) = told["damage"]
     assert place["file"] == segment.name
     assert place["offset"] <= 100 < place["offset"] + place["bytes"]
 
 
+def test_readings_of_a_file_that_is_gone_are_missing_and_do_not_wait(
+    spool: Spool, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spool.close()
+    for journal in folder.glob("journal-*"):
+        journal.unlink()
+    assert status(FolderDisk(folder), "gw-1", BOUND, as_json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["held"], told["unsealed"], told["missing"]) == (140, 0, 30)
+    assert verify(FolderDisk(folder), "gw-1", BOUND) == 1
+    assert "30 readings are missing" in capsys.readouterr().out
+
+
 def test_nothing_is_changed_by_looking(spool: Spool, folder: Path) -> None:
     before = {each.name: each.read_bytes() for each in folder.iterdir()}
     status(FolderDisk(folder), "gw-1", BOUND)
     export(FolderDisk(folder), "gw-1", BOUND)
-    verify(FolderDisk(folder))
+    verify(FolderDisk(folder), "gw-1", BOUND)
     assert {each.name: each.read_bytes() for each in folder.iterdir()} == before

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import random
 
 import pytest
 
 from edge_agent.contract import Loss
-from edge_agent.spool import MemoryDisk
-from tests.edge_agent.spool_model import NOW_MS, Life, echo, spool_on
+from edge_agent.spool import MemoryDisk, SpoolError
+from edge_agent.spool.disk import FILL
+from tests.edge_agent.spool_model import NOW_MS, Cloud, Life, drain, echo, require_balance, spool_on
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -30,8 +32,8 @@ def test_what_was_accepted_arrives_once_whenever_the_power_is_cut(seed: int) -> 
 def test_the_books_balance_when_a_full_spool_loses_its_power(seed: int, when_full: str) -> None:
     rng = random.Random(seed)
     life = Life(rng, max_bytes=144 << 10, when_full=when_full)
-    for _ in range(3):
-        life.fill(4_000)
+    for count in (8_000, 4_000, 4_000):  # at first more than it holds, of which nothing was sent
+        life.fill(count)
         for _ in range(rng.randint(0, 10)):
             life.act()
         life.cut(power=rng.random() < 0.6)
@@ -49,7 +51,7 @@ def test_damage_costs_only_what_it_hit_and_all_of_it_is_told(seed: int, damage: 
         life.act()
     disk = life.disk = life.disk.after_kill()
     name = rng.choice([each for each in disk.names() if each != "reserve"])
-    at = rng.randrange(len(disk.read(name, 0, 1 << 20).rstrip(b"\0")))
+    at = rng.randrange(len(disk.read(name, 0, 1 << 20).rstrip(FILL)))
     if damage == "flip":
         disk.damage(name, at, bytes([disk.read(name, at, 1)[0] ^ 1 << rng.randrange(8)]))
     elif damage == "junk":
@@ -70,7 +72,7 @@ def test_a_torn_tail_is_cut_and_counted() -> None:
     spool = spool_on(disk)
     spool.append([echo(0)])
     (journal,) = [name for name in disk.names() if name.startswith("journal")]
-    used = len(disk.read(journal, 0, 1 << 20).rstrip(b"\0"))
+    used = len(disk.read(journal, 0, 1 << 20).rstrip(FILL))
     disk.write(journal, used, b"\xa7\x4c\x02\0\0\1\0half a frame")
     spool.close()
     again = spool_on(disk)
@@ -79,3 +81,46 @@ def test_a_torn_tail_is_cut_and_counted() -> None:
     again.append([echo(1)])
     again.seal(NOW_MS)
     assert [each.count for each in again.pending(9)] == [2]
+
+
+def test_what_is_told_counts_although_an_old_file_cannot_be_removed() -> None:
+    disk, broken = MemoryDisk(), {"write"}
+
+    def fault(operation: str, name: str) -> None:
+        if operation in broken:
+            raise OSError(errno.ENOSPC, "No space left on device", name)
+
+    spool, cloud = spool_on(disk), Cloud()
+    spool.append([echo(number) for number in range(20)])
+    spool.seal(NOW_MS)
+    disk.fault = fault
+    with pytest.raises(SpoolError):
+        spool.append([echo(20)])  # nothing more goes into this file
+    broken.clear()
+    broken.add("remove")
+    spool.lost(3, Loss.MEMORY)
+    again = spool_on(disk.after_kill())
+    for each in (spool, again):
+        assert (each.stats().accepted, each.stats().dropped_by[Loss.MEMORY]) == (24, 3)
+    drain(again, cloud)
+    require_balance(again, cloud)
+
+
+def test_a_file_that_may_have_got_its_name_voids_nothing_that_is_accepted_later() -> None:
+    disk, broken = MemoryDisk(), set[str]()
+
+    def fault(operation: str, name: str) -> None:
+        if operation in broken:
+            raise OSError(errno.ENOSPC, "No space left on device", name)
+
+    disk.fault = fault
+    spool, cloud = spool_on(disk), Cloud()
+    spool.append([echo(number) for number in range(20)])
+    broken |= {"sync_folder", "remove"}
+    with pytest.raises(SpoolError):
+        spool.append([echo(number, "x" * 40 + str(number)) for number in range(20, 1_020)])  # another file
+    broken.clear()
+    spool.append([echo(20)])
+    spool = spool_on(disk.after_kill())
+    drain(spool, cloud)
+    assert cloud.echoes == list(range(21))

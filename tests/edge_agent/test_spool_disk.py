@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.spool import Disk, FolderDisk, MemoryDisk, SpoolBusy, SpoolUnusable
+from edge_agent.spool.disk import FILL
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -19,9 +20,9 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Disk:
     return disk
 
 
-def test_a_new_file_is_zeros_of_its_size(disk: Disk) -> None:
+def test_a_new_file_is_full_of_what_nobody_writes(disk: Disk) -> None:
     disk.create("a", 10_000)
-    assert (disk.names(), disk.size("a"), disk.read("a", 0, 20_000)) == (["a"], 10_000, bytes(10_000))
+    assert (disk.names(), disk.size("a"), disk.read("a", 0, 20_000)) == (["a"], 10_000, FILL * 10_000)
     with pytest.raises(FileExistsError):
         disk.create("a")
 
@@ -32,7 +33,7 @@ def test_what_is_written_is_read_at_its_place_and_the_file_grows(disk: Disk) -> 
     disk.write("a", 20, b"x")
     disk.sync("a")
     disk.sync_folder()
-    assert disk.read("a", 0, 100) == b"\0" * 6 + b"12345" + b"\0" * 9 + b"x"
+    assert disk.read("a", 0, 100) == FILL * 6 + b"12345" + b"\0" * 9 + b"x"
     assert disk.read("a", 7, 2) == b"23"
 
 

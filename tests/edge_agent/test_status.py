@@ -141,7 +141,14 @@ def test_it_lies_where_systemd_says_else_beside_the_spool() -> None:
     [
         (STATUS, 1005, "boot", True, None, "running for 2 h (process 4242)"),
         (STATUS, 1005, "boot", False, 69, "not running: it ended without a word, 5 s ago or less"),
-        (STATUS, 1300, "boot", True, 1, "hangs: process 4242 is there and has said nothing for 5 min"),
+        (
+            STATUS,
+            1300,
+            "boot",
+            True,
+            1,
+            "hangs, or its disk takes no status: process 4242 is there and has said nothing for 5 min",
+        ),
         (STATUS, 1005, "later", False, 69, "not running: the machine was started anew since"),
         (replace(STATUS, is_stopped=True), 8200, "boot", True, 69, "not running: stopped 2 h ago"),
     ],
@@ -194,6 +201,12 @@ def test_all_that_a_technician_asks_is_there() -> None:
         "- the broker is out of reach",
         "  check the way out",
     ]
+
+
+def test_a_month_that_is_spent_is_not_said_to_last() -> None:
+    (meter,) = STATUS.meters
+    spent = replace(STATUS, meters=(replace(meter, lasts_s=0),))
+    assert shown(spent).splitlines()[5].endswith("0.12 MB this hour; spent but for alarms")
 
 
 def test_an_agent_that_has_nothing_yet_says_so() -> None:

@@ -122,25 +122,24 @@ def test_what_was_just_sealed_goes_ahead_of_any_backlog(
     asyncio.run(work())
 
 
+@pytest.mark.parametrize("order", ["oldest-first", "newest-first"])
 def test_an_alarm_overtakes_live_readings_and_a_backlog(
-    spool: Spool, echo: Echo, eventually_async: Any
+    spool: Spool, echo: Echo, eventually_async: Any, order: str
 ) -> None:
     fill(spool, [echo(number) for number in range(300)])
     spool.seal(NOW_MS)
     fill(spool, [echo(number) for number in range(300, 310)])
-    spool.seal(NOW_MS)
     fill(spool, [alarm()])
     publisher = MemoryPublisher()
-    link = uplink(spool, publisher, ON_REQUEST)
-
-    async def work() -> None:
-        running = asyncio.create_task(link.run())
-        link.hurry()
-        await eventually_async(lambda: publisher.received)
-        running.cancel()
-
-    asyncio.run(work())
-    assert sequences(publisher)[0] == 310
+    link = uplink(spool, publisher, replace(ON_REQUEST, order=order))
+    link.hurry()
+    asyncio.run(run_until(link, lambda: spool.stats().held == 0, eventually_async))
+    backlog = list(range(0, 300, 10))
+    assert sequences(publisher) == [
+        310,
+        300,
+        *(backlog if order == "oldest-first" else reversed(backlog)),
+    ]
 
 
 def test_what_waited_for_a_full_batch_during_an_outage_goes_when_it_ends(
