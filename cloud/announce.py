@@ -29,7 +29,7 @@ ENTRIES_IN_CALL = 10
 
 
 def connect() -> Any:
-    """A client of EventBridge with short limits, as that of DynamoDB; loaded when there is something to tell."""
+    """A client of EventBridge with short limits, as that of DynamoDB; loaded when it is needed."""
     import botocore.session
     from botocore.config import Config
 

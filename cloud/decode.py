@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import binascii
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cloud.keys import DIRECT, MAX_MS, MIN_MS
 from cloud.poison import NAME_LENGTH, Position, Rejected
@@ -15,8 +14,7 @@ MAX_PAYLOAD = 131_072
 """Bytes that AWS IoT Core takes as one message (its quota of 128 KB)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What the rule says about a payload; nothing inside the payload can pose as a field of it."""
 
     position: Position
@@ -31,8 +29,7 @@ class Envelope:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A batch that has arrived, with its envelope."""
 
     envelope: Envelope

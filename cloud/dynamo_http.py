@@ -3,8 +3,8 @@
 A client of botocore takes 1 ms of CPU for a call and reads megabytes of models when it is made; most of what
 a call costs is then not its work. This one takes the same arguments, gives the same answers and raises the
 same errors. Credentials and region are those of the function's environment (Lambda developer guide, "Defined
-runtime environment variables"), the signature is Signature Version 4 (IAM user guide, "Create a signed AWS API
-request").
+runtime environment variables"), the signature is Signature Version 4 (IAM user guide, "Create a signed AWS
+API request").
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The latest state of a gateway in memory: its links, and the newest reading of each series by columns (pure)."""
+"""The latest state of a gateway in memory: its links, and the newest reading of each series (pure)."""
 
 from __future__ import annotations
 

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from cloud import enrich, keys, latest, link_change
 from cloud.decode import Arrival
@@ -40,8 +39,7 @@ IMAGES_KEPT = 2_048
 OVER = "no time is left"
 
 
-@dataclass(slots=True)
-class _Found:
+class _Found(NamedTuple):
     """A latest item as it was read."""
 
     item: Item | None
@@ -169,12 +167,14 @@ class LatestStore:
                 raise ConditionError("changes wait in what may be stale")
             return found.item
         waiting = (*before, *progress.changes)
-        taken.count("ChangesDropped", max(len(waiting) - MAX_WAITING, 0))
+        if len(waiting) > MAX_WAITING:
+            taken.count("ChangesDropped", len(waiting) - MAX_WAITING)
         packed = link_change.pack_all(waiting[-MAX_WAITING:])
         item = latest.pack(gateway, progress.version, progress.image, packed)
         self._put(item, found.item)
         self._keep(gateway, item, progress.image)
-        taken.count("LatestLeftOut", progress.image.left_out)
+        if progress.image.left_out:
+            taken.count("LatestLeftOut", progress.image.left_out)
         gone = enrich.forgotten(progress.image, progress.version, entry, self._keep_ms)
         if gone:
             self._registry.forget(gateway, gone)
@@ -199,7 +199,7 @@ class LatestStore:
             return Progress(version=version), waiting
 
     def _keep(self, gateway: str, item: Item, image: Image) -> None:
-        """Keep a state as it was just written: mostly the next batch finds it as it is, and need not read it."""
+        """Keep a state as it was just written: mostly the next batch finds it so, and need not read it."""
         if len(self._images) >= IMAGES_KEPT:
             self._images.clear()
         self._images[gateway] = image, item[keys.BYTES]["B"]

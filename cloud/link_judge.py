@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cloud.latest_image import Image
 from cloud.link_change import Change
@@ -27,8 +28,7 @@ _WITNESSES = tuple((kind, KINDS[kind].code) for kind in (*FAR_END, "interface"))
 _UP = KINDS["interface"].columns.index(next(each for each in KINDS["interface"].columns if each.name == "up"))
 
 
-@dataclass(frozen=True, slots=True)
-class Rounds:
+class Rounds(NamedTuple):
     """The readings of one kind in a batch."""
 
     bundle: Bundle
@@ -44,7 +44,7 @@ class Verdict:
     states: dict[str, tuple[int, int | None]] = field(default_factory=dict)
     """By link its state as an Image has it, and when it began (ms) if it has changed."""
     means: dict[int, tuple[list[int], list[int]]] = field(default_factory=dict)
-    """By code of the kind the means of loss of its group and their weights; what `witnesses` says goes first."""
+    """By code of the kind the means of loss of its group and their weights; `witnesses` go before them."""
     witnesses: dict[int, dict[str, Kept]] = field(default_factory=dict)
     """By code of the kind and link."""
     changes: list[Change] = field(default_factory=list)
@@ -116,9 +116,8 @@ class Judge:
 
     def _is_shared(self, link: str) -> bool:
         """Whether several kinds of probe know the far end of a link: then the loss of one does not decide."""
-        groups = self.image.groups
-        others = [groups[code] for code in _FAR_END if code in groups]
-        return len(others) > 1 and sum([link in each.links for each in others]) > 1
+        places = self.image.front.places
+        return len(places) > 1 and sum([link in places.get(code, ()) for code in _FAR_END]) > 1
 
     def _follow(
         self, rounds: Rounds, index: int, state: int, loss: int, weight: int, good: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cloud import keys
 from cloud.keys import Item
@@ -27,8 +28,7 @@ class QuarantineError(Exception):
     """A quarantine item cannot be read; the message says which."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where a record is in the stream."""
 
     shard: str

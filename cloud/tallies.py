@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from operator import sub
+from typing import NamedTuple
 
 from cloud.health import ANSWERS, WAITING
 from edge_agent.contract import KINDS
@@ -46,8 +47,7 @@ COUNTED = {kind: _counted(kind) for kind in ANSWERS}
 _NONE: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Tallies:
+class Tallies(NamedTuple):
     """The round trips of all readings of one kind in a batch, by row."""
 
     sent: Sequence[int]
@@ -65,7 +65,11 @@ class Tallies:
 
     def totals(self, bundle: Bundle) -> tuple[Sequence[int], Sequence[int]]:
         """Round trips sent and lost of each series."""
-        tried = [sum(self.tried(rows)) for rows in bundle.rows]
+        every, sent = self.every, self.sent
+        if every:
+            tried = [every * len(rows) for rows in bundle.rows]
+        else:
+            tried = [sum([sent[row] for row in rows]) for rows in bundle.rows]
         lost = [0] * len(tried)
         for row in self.odd:
             lost[bundle.whose[row]] += self.lost[row]

@@ -120,6 +120,9 @@ def unplane(planes: bytes, count: int, width: int) -> Stored:
     """The numbers in byte planes: all first bytes, then all second, ...; struct.error when cut short."""
     if width == 1:
         return tuple(planes)
+    half = len(planes) // 2
+    if width == 4 and planes.startswith(bytes(half)):  # nearly always of times
+        return unplane(planes[half:], count, 2)
     raw = bytearray(len(planes))
     for plane in range(width):
         raw[plane::width] = planes[plane * count : (plane + 1) * count]

@@ -31,12 +31,15 @@ def open_packed(data: bytes) -> Sealed:
 
 
 def _inflate(data: bytes) -> bytes:
-    require(len(data) >= ENVELOPE.size, f"{len(data)} B are too few for a batch")
+    if len(data) < ENVELOPE.size:
+        raise ContractError(f"{len(data)} B are too few for a batch")
     version, checksum = ENVELOPE.unpack_from(data)
-    require(version == VERSION, f"version {version} is not known")
+    if version != VERSION:
+        raise ContractError(f"version {version} is not known")
     inflate = zlib.decompressobj(-15)
     body = inflate.decompress(data[ENVELOPE.size :], MAX_BODY + 1)
-    require(len(body) <= MAX_BODY, f"the body inflates to more than {MAX_BODY} B")
+    if len(body) > MAX_BODY:
+        raise ContractError(f"the body inflates to more than {MAX_BODY} B")
     require(inflate.eof and not inflate.unused_data, "the deflate stream does not end with the payload")
     require(zlib.crc32(body) == checksum, "the checksum does not match")
     return body
@@ -64,9 +67,11 @@ def _parse(body: bytes) -> Sealed:
     count = int.from_bytes(body[at : at + 2], "big")
     whose, steps, flags, outcomes, tables = [at + 2 + count * number for number in (0, 1, 5, 6, 7)]
     require(tables <= len(body), "the body is cut short")
-    require(0 < count <= MAX_READINGS, f"{count} readings, not 1 to {MAX_READINGS}")
-    _within(body[flags:outcomes], len(FLAGS), "flags value")
-    _within(body[outcomes:tables], len(OUTCOMES), "outcome")
+    if not 0 < count <= MAX_READINGS:
+        raise ContractError(f"{count} readings, not 1 to {MAX_READINGS}")
+    given_flags, given_outcomes = body[flags:outcomes], body[outcomes:tables]
+    _within(given_flags, len(FLAGS), "flags value")
+    _within(given_outcomes, len(OUTCOMES), "outcome")
     shape_of = _shape if steps - start <= _REMEMBERED_BYTES else _shape.__wrapped__
     shape: _Shape = shape_of(body[start:at], body[whose:steps])
     times, ordered = _times(unplane(body[steps:flags], count, 4), base)
@@ -79,8 +84,8 @@ def _parse(body: bytes) -> Sealed:
         shape.series,
         times,
         ordered,
-        body[flags:outcomes],
-        body[outcomes:tables],
+        given_flags,
+        given_outcomes,
         _tables(body, tables, shape.kinds),
         shape.rows,
         shape.bundles,
@@ -181,12 +186,15 @@ def _tables(body: bytes, at: int, kinds: Sequence[tuple[Kind, int]]) -> dict[int
     tables: dict[int, Table] = {}
     for expected, rows in kinds:
         kind, given = _kind_of(body[at]), body[at + 1]
-        require(kind is expected, f"columns of {kind.name} are out of place")
-        require(given <= len(kind.columns), f"{given} columns for {kind.name}")
+        if kind is not expected:
+            raise ContractError(f"columns of {kind.name} are out of place")
+        if given > len(kind.columns):
+            raise ContractError(f"{given} columns for {kind.name}")
         start, at = at + 2, at + 2 + Table.size(kind, given, rows)
         require(at <= len(body), "the body is cut short")
         tables[kind.code] = Table(kind, given, rows, body[start:at])
-    require(at == len(body), f"{len(body) - at} B too many in the body")
+    if at != len(body):
+        raise ContractError(f"{len(body) - at} B too many in the body")
     return tables
 
 

@@ -25,7 +25,7 @@ MIDNIGHT_MS = 1_795_219_200_000
 """A midnight (UTC) in the middle of the run, so that hours and days close meanwhile."""
 SETTLE_MS = 6 * 3_600_000
 """Longest delay of a batch, an hour until a hole is asked for, and the passes after that."""
-NAIVE = "counting at each delivery"
+NAIVE = "count each delivery"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field, Json, create_model
 from edge_agent.contract import GATEWAY_PATTERN, KINDS, LINK_PATTERN
 
 WRITES_IN_BATCH = 25
+KEPT_S = 30 * 86_400
+"""Readings are kept for 30 days by DynamoDB's time to live, as ours."""
 _COLUMNS = tuple(column.name for column in KINDS["echo"].columns)
 
 
@@ -82,6 +84,7 @@ def item_of(reading: Any) -> dict[str, Any]:
         "kind": {"S": reading.kind},
         "flags": {"SS": reading.flags},
         "outcome": {"S": reading.outcome},
+        "expires": {"N": str(reading.at_ms // 1000 + KEPT_S)},
     }
     for name in _COLUMNS:
         value = getattr(reading, name)

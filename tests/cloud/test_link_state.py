@@ -174,7 +174,7 @@ def test_a_mean_settles_over_rounds_without_loss_as_round_by_round(
     expected = loss, weight
     for packets in sent:
         expected = link_witness.mean(*expected, packets, 0)
-    assert link_witness.settle(loss, weight, sent) == expected
+    assert link_witness.settle(loss, weight, tuple(sent)) == expected
 
 
 def test_a_round_that_nobody_answered_is_not_followed_by_its_columns() -> None:
