@@ -2,15 +2,11 @@
 
 A client of botocore takes 1 ms of CPU for a call and reads megabytes of models when it is made; most of what
 a call costs is then not its work. This one takes the same arguments, gives the same answers and raises the
-same errors. Credentials and region are those of the function's environment (Lambda developer guide, "Defined
-runtime environment variables"), the signature is Signature Version 4 (IAM user guide, "Create a signed AWS
-API request").
+same errors. Credentials and signature are botocore's, the connections those of the standard library.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import random
 import ssl
@@ -18,19 +14,21 @@ import time
 from binascii import a2b_base64, b2a_base64
 from collections import deque
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partialmethod
+from functools import partialmethod
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import EnvProvider
+from botocore.exceptions import ClientError, HTTPClientError, NoCredentialsError
 
 from cloud.dynamo import ATTEMPTS, CONNECT_S, READ_S
 
 PAUSE_S = 0.05
 """Before the second attempt, at most."""
 _TYPE = "application/x-amz-json-1.0"
-_SIGNED = "content-type;host;x-amz-date;x-amz-target"
 _THROTTLED = frozenset(
     {"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"}
 )
@@ -40,20 +38,18 @@ _BROKEN = frozenset({500, 502, 503, 504})
 class Client:
     """A DynamoDB client of one process; its calls may be made from several threads."""
 
-    def __init__(
-        self,
-        environment: Mapping[str, str],
-        now: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, environment: Mapping[str, str], sleep: Callable[[float], None] = time.sleep) -> None:
+        """``environment`` has region, credentials (Lambda developer guide, "Defined runtime environment
+        variables") and, where it is not AWS's own, the endpoint."""
         region = environment.get("AWS_REGION") or environment["AWS_DEFAULT_REGION"]
         domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
         named = environment.get("AWS_ENDPOINT_URL_DYNAMODB") or environment.get("AWS_ENDPOINT_URL")
-        self._url = urlsplit(named or f"https://dynamodb.{region}.{domain}")
+        self._url = urlsplit(f"{(named or f'https://dynamodb.{region}.{domain}').rstrip('/')}/")
         self._region = region
-        self._key_id, self._secret = environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
-        self._token = environment.get("AWS_SESSION_TOKEN", "")
-        self._now = now
+        credentials = EnvProvider(environment).load()
+        if credentials is None:
+            raise NoCredentialsError
+        self._credentials = credentials
         self._sleep = sleep
         self._tls = ssl.create_default_context() if self._url.scheme == "https" else None
         self._idle: deque[HTTPConnection] = deque()
@@ -116,34 +112,13 @@ class Client:
 
     def _head(self, operation: str, body: bytes) -> bytes:
         """Request line and headers, signed."""
-        at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._now()))
-        target, host = f"DynamoDB_20120810.{operation}", self._url.netloc
-        scope = f"{at[:8]}/{self._region}/dynamodb/aws4_request"
-        headers = f"content-type:{_TYPE}\nhost:{host}\nx-amz-date:{at}\n"
-        signed = _SIGNED
-        if self._token:
-            headers += f"x-amz-security-token:{self._token}\n"
-            signed = _SIGNED.replace("x-amz-target", "x-amz-security-token;x-amz-target")
-        headers += f"x-amz-target:{target}\n"
-        canonical = f"POST\n/\n\n{headers}\n{signed}\n{hashlib.sha256(body).hexdigest()}"
-        text = f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        key = _signing_key(self._secret, at[:8], self._region)
-        signature = hmac.digest(key, text.encode(), "sha256").hex()
-        credential = f"AWS4-HMAC-SHA256 Credential={self._key_id}/{scope}"
-        return (
-            "POST / HTTP/1.1\r\n"
-            + headers.replace("\n", "\r\n")
-            + f"content-length:{len(body)}\r\nuser-agent:linkpulse\r\n"
-            + f"authorization:{credential}, SignedHeaders={signed}, Signature={signature}\r\n\r\n"
-        ).encode("ascii")
-
-
-@lru_cache(maxsize=4)
-def _signing_key(secret: str, day: str, region: str) -> bytes:
-    key = f"AWS4{secret}".encode()
-    for part in (day, region, "dynamodb", "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    return key
+        named = {"Content-Type": _TYPE, "X-Amz-Target": f"DynamoDB_20120810.{operation}"}
+        request = AWSRequest("POST", self._url.geturl(), named, body)
+        SigV4Auth(self._credentials.get_frozen_credentials(), "dynamodb", self._region).add_auth(request)
+        more = {"Host": self._url.netloc, "Content-Length": str(len(body)), "User-Agent": "linkpulse"}
+        fields = (*request.headers.items(), *more.items())
+        headers = "".join(f"{name}: {value}\r\n" for name, value in fields)
+        return f"POST / HTTP/1.1\r\n{headers}\r\n".encode("ascii")
 
 
 def _error(operation: str, status: int, given: Any) -> tuple[ClientError, bool]:

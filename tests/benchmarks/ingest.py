@@ -19,7 +19,7 @@ def rows() -> list[Row]:
 
 def _in_process() -> list[Row]:
     """From the stream's records to built writes, the latest states of a running fleet included."""
-    minutes, tables = Minutes(WARM + 2 * REPEATS), Tables()
+    minutes, tables = Minutes(WARM + 3 * REPEATS), Tables()
     pipeline = pipeline_on(tables, workers=1)
     for _ in range(WARM):
         minutes.run(pipeline)
@@ -28,13 +28,19 @@ def _in_process() -> list[Row]:
     def peer() -> None:
         assert ingest_peer.run(singly, tables, ingest_peer.One) == {"batchItemFailures": []}
 
+    def spare() -> None:
+        response = ingest_peer.run(singly, tables, ingest_peer.One, ingest_peer.by_hand)
+        assert response == {"batchItemFailures": []}
+
     def batched() -> None:
         assert ingest_peer.run(whole, tables, ingest_peer.Several) == {"batchItemFailures": []}
 
     unit, what = "readings/s", "ingest to writes"
     first = rates(lambda: minutes.run(pipeline), peer, READINGS, REPEATS)
-    second = rates(lambda: minutes.run(pipeline), batched, READINGS, REPEATS)
+    second = rates(lambda: minutes.run(pipeline), spare, READINGS, REPEATS)
+    third = rates(lambda: minutes.run(pipeline), batched, READINGS, REPEATS)
     return [
         Row(what, unit, *first, PEER, at_least=LEAST_TIMES_PEER, least=LEAST_A_SECOND),
-        Row("... its records of 60", unit, *second, PEER),
+        Row("... its values by hand", unit, *second, PEER),
+        Row("... its records of 60", unit, *third, PEER),
     ]

@@ -1,7 +1,8 @@
 """The usual ingest function: Powertools' BatchProcessor with a pydantic model, an item for each reading.
 
 As in https://docs.aws.amazon.com/powertools/python/latest/utilities/batch/ ("Pydantic integration").
-Attribute values are made by hand, which is faster than boto3's table resource. The latest state is what such
+Attribute values are made by boto3's serializer, as its table resource makes them; making them by hand, which
+few do, is a row of its own. The latest state is what such
 designs have: the newest reading of each link in a table of its own, put without asking what is there. What
 ours does beyond that, it does not: names of the registry, states of links, duplicates, late data.
 """
@@ -9,6 +10,7 @@ ours does beyond that, it does not: names of the registry, states of links, dupl
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Annotated, Any
 
 os.environ.setdefault("POWERTOOLS_TRACE_DISABLED", "true")
@@ -18,6 +20,7 @@ from aws_lambda_powertools.utilities.parser.models import (
     KinesisDataStreamRecord,
     KinesisDataStreamRecordPayload,
 )
+from boto3.dynamodb.types import TypeSerializer
 from pydantic import BaseModel, ConfigDict, Field, Json, create_model
 
 from edge_agent.contract import GATEWAY_PATTERN, KINDS, LINK_PATTERN
@@ -25,6 +28,7 @@ from edge_agent.contract import GATEWAY_PATTERN, KINDS, LINK_PATTERN
 WRITES_IN_BATCH = 25
 KEPT_S = 30 * 86_400
 """Readings are kept for 30 days by DynamoDB's time to live, as ours."""
+_SERIALIZER = TypeSerializer()
 _COLUMNS = tuple(column.name for column in KINDS["echo"].columns)
 
 
@@ -76,8 +80,25 @@ class Several(KinesisDataStreamRecord):
     kinesis: _SeveralPayload
 
 
-def item_of(reading: Any) -> dict[str, Any]:
-    """The item of a reading, as low-level attribute values."""
+def serialized(reading: Any) -> dict[str, Any]:
+    """The item of a reading, its attribute values made by boto3."""
+    plain: dict[str, Any] = {
+        "p": f"{reading.gateway}#{reading.link}",
+        "s": reading.at_ms,
+        "kind": reading.kind,
+        "flags": reading.flags,
+        "outcome": reading.outcome,
+        "expires": reading.at_ms // 1000 + KEPT_S,
+    }
+    for name in _COLUMNS:
+        value = getattr(reading, name)
+        if value is not None:
+            plain[name] = value
+    return {name: _SERIALIZER.serialize(value) for name, value in plain.items()}
+
+
+def by_hand(reading: Any) -> dict[str, Any]:
+    """The same item, its attribute values written down."""
     item: dict[str, Any] = {
         "p": {"S": f"{reading.gateway}#{reading.link}"},
         "s": {"N": str(reading.at_ms)},
@@ -93,7 +114,12 @@ def item_of(reading: Any) -> dict[str, Any]:
     return item
 
 
-def run(records: list[dict[str, Any]], client: Any, model: type[KinesisDataStreamRecord]) -> dict[str, Any]:
+def run(
+    records: list[dict[str, Any]],
+    client: Any,
+    model: type[KinesisDataStreamRecord],
+    item_of: Callable[[Any], dict[str, Any]] = serialized,
+) -> dict[str, Any]:
     """One invocation with the records of an event; returns the partial batch response."""
     puts: list[dict[str, Any]] = []
     newest: dict[str, dict[str, Any]] = {}
