@@ -7,7 +7,7 @@ and is done again consistently.
 A change of a link's state is put into the item in the same write, as waiting; then the event bus is told,
 then the mark is removed. So a change is told at least once, whatever ends in between, and once as long as
 nothing does: a replay finds the mark (and tells) or finds nothing to do. When the bus does not answer, the
-mark waits for the next batch of its gateway or for `sweep`; readings do not wait for it.
+mark waits for the next batch of its gateway; readings do not wait for it.
 """
 
 from __future__ import annotations
@@ -103,16 +103,6 @@ class LatestStore:
             reason = f"latest state: {reasons.get(gateway, OVER)}"
             taken.outcome.failed.update(dict.fromkeys(map(_sequence, present[gateway]), reason))
         self._teller.tell(waiting.values(), patience, taken)
-        return taken
-
-    def sweep(self, items: Iterable[Item], patience: Patience) -> Taken:
-        """Tell of the changes that wait in items, read with a scan: of gateways that send nothing more."""
-        taken = Taken()
-        names = [item[keys.LATEST_KEY]["S"] for item in items if keys.CHANGES in item]
-        # A scan may be stale: what was told meanwhile must not be told again.
-        found = self._read(names, consistent=True, reasons={})
-        items = [each.item for each in found.values() if each.item is not None]
-        self._teller.tell([item for item in items if keys.CHANGES in item], patience, taken)
         return taken
 
     def _each(

@@ -20,7 +20,8 @@ from cloud.store import Store
 from edge_agent.contract import Batch, describe_reading
 from tests.cloud.records import NOW, envelope, fleet_batch, record, records
 
-GATEWAYS, LINKS, ROUNDS = 50, 10, 6
+GATEWAYS, LINKS, ROUNDS = 200, 10, 6
+"""As many gateways as the mapping hands over records (infrastructure/template.yaml, BatchSize)."""
 READINGS = GATEWAYS * LINKS * ROUNDS
 """Of one minute of all gateways: a reading of each link every 10 s, a batch a minute."""
 MINUTE_MS = 60_000

@@ -17,7 +17,7 @@ from cloud.link_change import MAX_WAITING, Change, pack_all, unpack_all
 from cloud.link_state import Machine, State
 from cloud.registry import Entry
 from edge_agent.contract import Batch, ContractError, Reading, row
-from tests.cloud.conftest import Faulty, patience
+from tests.cloud.conftest import Faulty
 from tests.cloud.records import EPOCH, NOW, batch, denied, echo, envelope, interface, records
 from tests.cloud.test_latest import KEEP_MS, arrival
 
@@ -141,17 +141,6 @@ def test_a_bus_that_does_not_answer_stops_no_readings_and_is_told_with_the_next_
     cloud.bus.takes = lambda _change: True
     assert cloud.ingest(sent(minute(3, GOOD))) == []
     assert told(cloud) == [("UP", "DOWN"), ("DOWN", "UP")]
-
-
-def test_a_sweep_tells_of_changes_of_gateways_that_send_nothing_more(cloud: Cloud) -> None:
-    cloud.bus.takes = lambda _change: False
-    cloud.ingest(sent(UP, DOWN))
-    stale = cloud.items("latest")
-    cloud.bus.takes = lambda _change: True
-    states = cloud.pipeline().states
-    assert states.sweep(stale, patience()).counts["Changes"] == 1
-    assert states.sweep(stale, patience()).counts["Changes"] == 0  # the scan was older than the mark's end
-    assert told(cloud) == [("UP", "DOWN")]
 
 
 def test_a_stale_read_neither_loses_a_batch_nor_tells_of_a_change_again(cloud: Cloud) -> None:

@@ -92,7 +92,7 @@ def test_the_site_comes_from_the_enrolment_and_reaches_the_latest_state(cloud: C
 
 
 def test_definitions_that_cannot_be_stored_now_are_reported(cloud: Cloud) -> None:
-    from tests.cloud.test_ingest import throttled
+    from tests.cloud.test_ingest_faults import throttled
 
     def fault(operation: str, request: dict[str, Any]) -> Any:
         if operation == "put_item" and request["TableName"] == cloud.settings.registry_table:
