@@ -41,8 +41,8 @@ mosquitto:
 
 setup: $(VENV)/.dev mosquitto ## set up everything for developers
 
-demo: mosquitto $(VENV)/.local ## the whole pipeline on this machine; SECONDS=40 ends by itself
-	@exec $(BIN)/python -m infrastructure.demo $(SECONDS_ARGUMENT)
+demo: mosquitto $(VENV)/.local ## the whole pipeline on this machine; SECONDS=40 ends by itself, FAULTS=1 injects faults
+	@exec $(BIN)/python -m infrastructure.demo $(SECONDS_ARGUMENT) $(if $(FAULTS),--faults $(FAULTS))
 
 # Many tests wait for a clock, a broker or a link: one worker more than there are processors.
 WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
@@ -91,6 +91,6 @@ chaos: $(VENV)/.dev mosquitto ## an agent's life with everything going wrong; TR
 clean: ## forget what was built; the local cloud must be down
 	@if $(BIN)/local-cloud status >/dev/null 2>&1; then \
 		echo "the local cloud is up; end it first: $(BIN)/local-cloud down"; exit 1; fi
-	@rm -rf build $(VENV) .venv-sam .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf build $(VENV) .venv-sam .venv-checkov .mypy_cache .ruff_cache .pytest_cache
 
 include infrastructure/deploy.mk

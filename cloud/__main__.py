@@ -16,8 +16,14 @@ COMMANDS: Mapping[str, str] = {
     "links": "cloud.links",
     "history": "cloud.history",
     "gateways": "cloud.gateways",
+    "registry": "cloud.registry_command",
     "quarantine": "cloud.quarantine",
+    "redrive": "cloud.redrive",
+    "gaps": "cloud.gaps",
     "audit": "cloud.audit",
+    "availability": "cloud.availability",
+    "export": "cloud.export",
+    "plan": "cloud.plan",
 }
 """Command to the module that adds its parser and runs it; imported only when it is meant."""
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from cloud import keys
+from cloud.audit_check import Check
+from cloud.audit_gaps import StoredGaps
 from cloud.audit_items import Fault, Item, Survey
+from cloud.audit_latest import LatestStates
 from cloud.audit_ledger import VERDICTS, Ledger, Offence, Row, Verdict
-from cloud.audit_wire import WireError, content_of, moment_of, name_of
+from cloud.audit_rollups import StoredRollups
+from cloud.audit_wire import StoredBatch, WireError, content_of, moment_of, name_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -38,11 +43,29 @@ class Report:
     offences: tuple[Offence, ...]
     faults: tuple[Fault, ...]
     fault_count: int
+    checks: tuple[Check, ...]
+    """Of what is made from the readings."""
 
     @property
     def exact(self) -> bool:
-        """Every reading exactly once, and no item that contradicts itself."""
-        return not self.fault_count and not any(self.counts.values())
+        """Every reading exactly once, no item that contradicts itself, all else as recomputed."""
+        differs = any(each.differences for each in self.checks)
+        return not (self.fault_count or any(self.counts.values()) or differs)
+
+    @property
+    def may_heal(self) -> bool:
+        """Whether something is not there yet."""
+        return bool(self.counts["missing"]) or any(each.heals for each in self.checks)
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What is read from the cloud for one comparison."""
+
+    readings: Iterable[Item]
+    latest: Iterable[Mapping[str, Any]] | None = None
+    """Read before the readings; None when latest states are not to be compared."""
+    now_ms: int = 0
 
 
 def truth(files: Iterable[Path]) -> Iterator[Row]:
@@ -70,48 +93,74 @@ def _truth_lines(file: Path, lines: Iterable[bytes]) -> Iterator[Row]:
             raise TruthError(f"{file}:{number}: {reason}") from error
 
 
-def compare(ledger: Ledger, items: Iterable[Item]) -> Report:
-    """Compare the generated readings of the ledger with all items of the table."""
+def compare(ledger: Ledger, tables: Tables) -> Report:
+    """Compare the generated readings of the ledger with all items of the tables."""
     spans = ledger.spans()
-    survey = Survey(spans)
-    ledger.replace_stored(survey.rows(items))
+    states, rollups = LatestStates(spans, tables.now_ms), StoredRollups(spans)
+    gaps = StoredGaps(spans, rollups.standing)
+    states.take(dict(each) for each in tables.latest or ())
+
+    def see(batch: StoredBatch) -> None:
+        for each in (states, rollups, gaps):
+            each.see(batch)
+
+    def take(item: Mapping[str, Any]) -> bool:
+        return rollups.take(dict(item)) or gaps.take(dict(item)) or item["p"]["S"].startswith("G#")
+
+    survey = Survey(spans, see, take)
+    ledger.replace_stored(survey.rows(tables.readings))
     counts = dict.fromkeys(VERDICTS, 0)
     shown: list[Offence] = []
     for offence in ledger.offences():
         counts[offence.verdict] += 1
         if len(shown) < SHOWN:
             shown.append(offence)
+    checks = [rollups.compare(ledger.rows()), gaps.compare()]
+    if tables.latest is not None:
+        checks.insert(0, states.compare(ledger.is_stored))
     generated, stored = ledger.sizes()
-    faults = survey.faults
+    named, faults = tuple(shown), tuple(survey.faults[:SHOWN])
     return Report(
-        len(spans), generated, stored, survey.items, counts, tuple(shown), tuple(faults[:SHOWN]), len(faults)
+        len(spans), generated, stored, survey.items, counts, named, faults, len(survey.faults), tuple(checks)
     )
 
 
 def settle(
     ledger: Ledger,
-    scan: Callable[[], Iterable[Item]],
+    scan: Callable[[], Tables],
     seconds: float,
     tell: Callable[[Report], None] = lambda report: None,
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Report:
-    """Compare again and again until nothing is missing (only that can heal) or the seconds are over."""
+    """Compare again and again until nothing is missing (only that heals) or the seconds are over."""
     end = monotonic() + seconds
     while True:
         began = monotonic()
         report = compare(ledger, scan())
         now = monotonic()
-        if not report.counts["missing"] or now >= end:
+        if not report.may_heal or now >= end:
             return report
         tell(report)
         # A scan of a large table costs read units and time: spend at most half of the wait on it.
         sleep(min(max(POLL_S, now - began), end - now))
 
 
-def scan_table(database: DynamoDBClient, table: str) -> Iterator[Item]:
-    """Every item of the Readings table, read consistently, page by page."""
-    pages = database.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
-    for page in pages:
-        for item in page["Items"]:
-            yield Item(item["p"]["S"], item["s"]["S"], bytes(item.get("b", {}).get("B", b"")))
+def read_tables(database: DynamoDBClient, readings: str, latest: str, now_ms: int) -> Tables:
+    """All that the tables hold: the latest states at once, the readings while they are compared."""
+    states = [*_scan(database, latest)]
+    return Tables((item_of(each) for each in _scan(database, readings)), states, now_ms)
+
+
+def item_of(given: Mapping[str, Any]) -> Item:
+    """An item of the Readings table."""
+    place = given["p"]["S"], given["s"]["S"]
+    if not keys.is_chunk(place[0]):
+        return Item(*place, b"", given)
+    return Item(*place, bytes(given.get("b", {}).get("B", b"")))
+
+
+def _scan(database: DynamoDBClient, table: str) -> Iterator[Mapping[str, Any]]:
+    """Every item, read consistently, page by page."""
+    for page in database.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
+        yield from page["Items"]

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
-from cloud.audit_ledger import Row
+from cloud.audit_ledger import StoredRow
 from cloud.audit_wire import StoredBatch, WireError, gateway_of, read
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of the Readings table, as much of it as the audit looks at."""
+    """One item of the Readings table."""
 
     p: str
     s: str
     payload: bytes
+    """Of a chunk."""
+    content: Mapping[str, Any] = field(default_factory=dict)
+    """All attributes of what is no chunk: a rollup, a mark, a cursor, a part of the graph, gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +45,34 @@ def utc(at_ms: int) -> str:
 class Survey:
     """Goes through the items of the generating gateways once; ``faults`` are complete after ``rows``."""
 
-    def __init__(self, spans: Mapping[str, tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        spans: Mapping[str, tuple[int, int]],
+        see: Callable[[StoredBatch], None] = lambda batch: None,
+        take: Callable[[Mapping[str, Any]], bool] = lambda item: True,
+    ) -> None:
+        """``see`` is shown each chunk, ``take`` what is none; it says whether it knows it."""
         self.faults: list[Fault] = []
         self.items = 0
         self._spans = spans
+        self._see = see
+        self._take = take
         self._ranges: dict[tuple[str, int], list[tuple[int, int, Fault]]] = defaultdict(list)
 
-    def rows(self, items: Iterable[Item]) -> Iterator[Row]:
-        """The readings that lie within the time that their gateway's generated ones span."""
+    def rows(self, items: Iterable[Item]) -> Iterator[StoredRow]:
+        """Their readings."""
         for item in items:
+            if item.content:
+                if not self._take(item.content):
+                    self.faults.append(Fault(item.p, item.s, "", "nobody knows what it is"))
+                continue
             batch = self._batch(item)
             if batch is not None and batch.gateway in self._spans:
+                self._see(batch)
                 first_ms, last_ms = self._spans[batch.gateway]
-                for reading in batch.readings:
-                    if first_ms <= reading.at_ms <= last_ms:
-                        yield (
-                            batch.gateway,
-                            reading.link,
-                            reading.kind,
-                            reading.at_ms,
-                            repr(reading.content),
-                        )
+                for each in batch.readings:
+                    inside = first_ms <= each.at_ms <= last_ms
+                    yield batch.gateway, each.link, each.kind, each.at_ms, repr(each.content), inside
         self._check_ranges()
 
     def _batch(self, item: Item) -> StoredBatch | None:

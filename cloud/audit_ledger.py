@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from itertools import groupby
 from typing import Final, Literal
 
 from cloud.audit_kinds import COLUMNS
+from cloud.audit_wire import Content
 
 Verdict = Literal["missing", "doubled", "altered", "unexpected"]
 VERDICTS: Final[tuple[Verdict, ...]] = ("missing", "doubled", "altered", "unexpected")
@@ -17,18 +19,31 @@ VERDICTS: Final[tuple[Verdict, ...]] = ("missing", "doubled", "altered", "unexpe
 Row = tuple[str, str, str, int, str]
 """Gateway, link, kind, time in ms, and the content written with repr()."""
 
-_TABLE = "CREATE TABLE {} (gateway TEXT, link TEXT, kind TEXT, at_ms INTEGER, content TEXT)"
+StoredRow = tuple[str, str, str, int, str, bool]
+"""The same, and whether it lies within the time that the generated readings of its gateway span."""
+
+_COLUMNS = "gateway TEXT, link TEXT, kind TEXT, at_ms INTEGER, content TEXT"
+_ROW = "gateway, link, kind, at_ms, content"
 _TALLY = """
     SELECT * FROM (
         SELECT gateway, link, kind, at_ms, content, made, kept,
                sum(made) OVER (PARTITION BY gateway, link, kind, at_ms) AS wanted
         FROM (
             SELECT gateway, link, kind, at_ms, content, sum(made) AS made, sum(1 - made) AS kept
-            FROM (SELECT *, 1 AS made FROM generated UNION ALL SELECT *, 0 AS made FROM stored)
+            FROM (
+                SELECT *, 1 AS made FROM generated
+                UNION ALL SELECT gateway, link, kind, at_ms, content, 0 AS made FROM stored WHERE inside
+            )
             GROUP BY gateway, link, kind, at_ms, content
         )
     ) WHERE made <> kept ORDER BY gateway, at_ms, link, kind
 """
+
+
+def content(text: str) -> list[int | None]:
+    """The content that repr() wrote."""
+    values: list[int | None] = json.loads(f"[{text[1:-1].rstrip(',').replace('None', 'null')}]")
+    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +65,36 @@ class Ledger:
         # An empty name is a private database that SQLite keeps in a temporary file once it is large.
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.execute("PRAGMA journal_mode = OFF")
-        for table in ("generated", "stored"):
-            self._database.execute(_TABLE.format(table))
+        self._database.execute(f"CREATE TABLE generated ({_COLUMNS})")
+        self._database.execute(f"CREATE TABLE stored ({_COLUMNS}, inside INTEGER)")
 
     def add_generated(self, rows: Iterable[Row]) -> None:
         """Add what the sources recorded as accepted."""
-        self._add("generated", rows)
+        self._add("generated VALUES (?, ?, ?, ?, ?)", rows)
 
-    def replace_stored(self, rows: Iterable[Row]) -> None:
-        """Take these rows for all that the table holds."""
+    def replace_stored(self, rows: Iterable[StoredRow]) -> None:
+        """Take these rows for all that the table holds of the generating gateways."""
+        self._database.execute("DROP INDEX IF EXISTS stored_at")
         self._database.execute("DELETE FROM stored")
-        self._add("stored", rows)
+        self._add("stored VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-    def _add(self, table: str, rows: Iterable[Row]) -> None:
+    def _add(self, target: str, rows: Iterable[Row] | Iterable[StoredRow]) -> None:
         self._database.execute("BEGIN")
-        self._database.executemany(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?)", rows)
+        self._database.executemany(f"INSERT INTO {target}", rows)
         self._database.execute("COMMIT")
+
+    def rows(self) -> Iterator[Row]:
+        """All that was generated, and what is stored from before and after that time, by gateway."""
+        outside = f"SELECT {_ROW} FROM stored WHERE NOT inside"
+        query = f"SELECT {_ROW} FROM generated UNION ALL {outside} ORDER BY gateway"
+        return iter(self._database.execute(query))
+
+    def is_stored(self, gateway: str, link: str, kind: str, at_ms: int, content: Content) -> bool:
+        """Whether the table has this reading."""
+        self._database.execute("CREATE INDEX IF NOT EXISTS stored_at ON stored (gateway, at_ms)")
+        query = f"SELECT 1 FROM stored WHERE ({_ROW}) = (?, ?, ?, ?, ?)"
+        found = self._database.execute(query, (gateway, link, kind, at_ms, repr(content)))
+        return found.fetchone() is not None
 
     def spans(self) -> dict[str, tuple[int, int]]:
         """Each generating gateway with the times of its first and its last reading, ms."""
@@ -74,7 +103,8 @@ class Ledger:
 
     def sizes(self) -> tuple[int, int]:
         """How many readings were generated, and how many are stored."""
-        query = "SELECT (SELECT count(*) FROM generated), (SELECT count(*) FROM stored)"
+        stored = "SELECT count(*) FROM stored WHERE inside"
+        query = f"SELECT (SELECT count(*) FROM generated), ({stored})"
         generated, stored = self._database.execute(query).fetchone()
         return generated, stored
 

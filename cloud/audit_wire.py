@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 from cloud.audit_kinds import COLUMNS, KINDS
 
 T = TypeVar("T")
+Content = tuple[int | None, ...]
+"""Flags (bits), outcome (code) and columns of a reading."""
 
 MAX_BODY = 65_536
 OUTCOMES = (
@@ -45,12 +47,16 @@ class WireError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class StoredReading:
-    """One reading as the table holds it; ``content`` is its flags (bits), outcome (code) and columns."""
+    """One reading as the table holds it."""
 
     link: str
     kind: str
     at_ms: int
-    content: tuple[int | None, ...]
+    content: Content
+
+    def column(self, name: str) -> int | None:
+        """A column of its kind by name."""
+        return self.content[2 + COLUMNS[self.kind].index(name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class StoredBatch:
         return min(reading.at_ms for reading in self.readings)
 
 
-def content_of(reading: Mapping[str, Any]) -> tuple[int | None, ...]:
+def content_of(reading: Mapping[str, Any]) -> Content:
     """Flags, outcome and columns of a reading written as JSON; WireError for a name that is not known."""
     names = COLUMNS.get(reading["kind"])
     if names is None:

@@ -11,11 +11,11 @@ from edge_agent.contract import Batch, decode
 
 def pack(arrival: Arrival, retention_days: int) -> Item:
     """The chunk of an arrival; it expires so many days after its last reading."""
-    batch = arrival.batch
-    expires_ms = present_ms(arrival, arrival.last_ms) + retention_days * keys.DAY_MS
+    sealed = arrival.sealed
+    expires_ms = present_ms(arrival, sealed.last_ms) + retention_days * keys.DAY_MS
     item: Item = {
-        keys.PARTITION: {"S": keys.chunk_partition(batch.gateway, arrival.first_ms)},
-        keys.SORT: {"S": keys.chunk_sort(arrival.first_ms, batch.epoch, batch.first_sequence)},
+        keys.PARTITION: {"S": keys.chunk_partition(sealed.gateway, sealed.first_ms)},
+        keys.SORT: {"S": keys.chunk_sort(sealed.first_ms, sealed.epoch, sealed.first_sequence)},
         keys.BYTES: {"B": arrival.envelope.payload},
         keys.EXPIRES: {"N": str(expires_ms // 1000)},
     }
@@ -26,8 +26,8 @@ def pack(arrival: Arrival, retention_days: int) -> Item:
 
 def version(arrival: Arrival) -> str:
     """How new what a batch says is, compared with other batches of its gateway."""
-    batch = arrival.batch
-    return keys.version(present_ms(arrival, arrival.last_ms), batch.epoch, batch.first_sequence)
+    sealed = arrival.sealed
+    return keys.version(present_ms(arrival, sealed.last_ms), sealed.epoch, sealed.first_sequence)
 
 
 def parse(item: Item) -> Batch:

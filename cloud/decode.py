@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from cloud.keys import DIRECT, MAX_MS, MIN_MS
 from cloud.poison import NAME_LENGTH, Position, Rejected
-from edge_agent.contract import Batch, ContractError
-from edge_agent.contract import decode as decode_batch
+from edge_agent.contract import Batch, ContractError, Sealed, unseal
 
 MAX_PAYLOAD = 131_072
 """Bytes that AWS IoT Core takes as one message (its quota of 128 KB)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What the rule says about a payload; nothing inside the payload can pose as a field of it."""
 
     position: Position
@@ -33,19 +29,27 @@ class Envelope:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A batch that has arrived, with its envelope."""
 
     envelope: Envelope
-    batch: Batch
-    first_ms: int = field(init=False)
-    """Time of its earliest reading, ms: the batch computes it each time it is asked."""
-    last_ms: int = field(init=False)
+    sealed: Sealed
+    """Its content by columns."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "first_ms", self.batch.first_ms)
-        object.__setattr__(self, "last_ms", self.batch.last_ms)
+    @property
+    def batch(self) -> Batch:
+        """Its content with an object for each reading, made when somebody asks."""
+        return self.sealed.batch
+
+    @property
+    def first_ms(self) -> int:
+        """Time of its earliest reading, ms."""
+        return self.sealed.first_ms
+
+    @property
+    def last_ms(self) -> int:
+        """Time of its latest reading, ms."""
+        return self.sealed.last_ms
 
 
 def locate(record: object, now_ms: int) -> tuple[Position, bytes]:
@@ -70,7 +74,7 @@ def unpack(data: bytes) -> bytes:
 def unwrap(position: Position, record: bytes) -> Envelope:
     """The envelope in a record; raises Rejected when it is not one."""
     try:
-        given = json.loads(record)
+        given = json.loads(record.decode())
     except (ValueError, RecursionError) as exc:
         raise Rejected("envelope", "the record is not JSON") from exc
     if not isinstance(given, dict):
@@ -84,7 +88,7 @@ def unwrap(position: Position, record: bytes) -> Envelope:
         client=None if source == DIRECT and "client" not in given else _string(given, "client"),
         rx_ms=_time(given, "rx"),
         direct=source == DIRECT,
-        payload=_bytes(_string(given, "b").encode(errors="replace"), "field b"),
+        payload=_bytes(_string(given, "b"), "field b"),
     )
 
 
@@ -93,7 +97,7 @@ def decode(envelope: Envelope) -> Arrival:
     if len(envelope.payload) > MAX_PAYLOAD:
         raise Rejected("contract", f"the payload has {len(envelope.payload)} B, more than {MAX_PAYLOAD}")
     try:
-        return Arrival(envelope, decode_batch(envelope.payload))
+        return Arrival(envelope, unseal(envelope.payload))
     except ContractError as exc:
         raise Rejected("contract", str(exc)) from exc
 
@@ -110,10 +114,10 @@ def _ascii(text: str) -> str:
     return text.encode("ascii", "replace").decode()[:NAME_LENGTH]
 
 
-def _bytes(data: bytes, what: str) -> bytes:
+def _bytes(data: bytes | str, what: str) -> bytes:
     try:
-        return base64.b64decode(data, validate=True)
-    except binascii.Error as exc:
+        return binascii.a2b_base64(data, strict_mode=True)
+    except ValueError as exc:  # binascii.Error is one, and what is not ASCII raises another
         raise Rejected("envelope", f"{what} is not base64") from exc
 
 

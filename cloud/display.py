@@ -87,6 +87,11 @@ def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: in
     return kept
 
 
+def warn(message: str) -> None:
+    """A line on stderr about what the output does not hold."""
+    print(f"linkview: {clean(message)}", file=sys.stderr)
+
+
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     json.dump(value, sys.stdout, indent=1, ensure_ascii=False)

@@ -108,7 +108,10 @@ def run(args: argparse.Namespace) -> int:
 
 def rows(target: Target, now_ms: int) -> list[GatewayRow]:
     """Every gateway that is enrolled or was ever heard, by name."""
-    states = {state.gateway: state for state in queries.latest_states(target)}
+    known = queries.latest_states(target)
+    if known.unreadable:
+        display.warn(f"{len(known.unreadable)} latest states left out: {known.unreadable[0]}")
+    states = {state.gateway: state for state in known}
     enrolments: Mapping[str, Enrolment] = {each.gateway: each for each in queries.enrolments(target)}
     counts = queries.quarantine_counts(target, now_ms)
     return [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edge_agent.contract import Outcome, Reading
 
-_ANSWERS: Mapping[str, tuple[str, ...]] = {
+ANSWERS: Mapping[str, tuple[str, ...]] = {
     "echo": ("received", "late"),
     "stamp": ("received", "late"),
     "connect": ("connected", "refused"),
@@ -23,7 +23,7 @@ _TIMES: Mapping[str, str] = {
     "dns": "lookup_{}_us",
 }
 """By kind, the columns of its time."""
-_WAITING = ("echo", "stamp")
+WAITING = ("echo", "stamp")
 """Kinds that tell what is still in flight, and a 95th percentile."""
 
 
@@ -46,12 +46,12 @@ def tally(reading: Reading) -> Tally | None:
     An echo still in flight is neither received nor lost, and a late reply is a reply. A refused
     connection is an answer: the path works, the service does not.
     """
-    names = _ANSWERS.get(reading.kind)
+    names = ANSWERS.get(reading.kind)
     if reading.outcome is not Outcome.MEASURED or names is None:
         return None
     answers = [reading[name] for name in names]
     answered = None if answers[0] is None else sum(each or 0 for each in answers)
-    return _tally(reading["sent"], reading["in_flight"] if reading.kind in _WAITING else 0, answered)
+    return _tally(reading["sent"], reading["in_flight"] if reading.kind in WAITING else 0, answered)
 
 
 def _tally(sent: int | None, in_flight: int | None, answered: int | None) -> Tally | None:
@@ -83,7 +83,7 @@ def p50_us(reading: Reading) -> int | None:
 
 def p95_us(reading: Reading) -> int | None:
     """95th percentile of the round-trip time, µs; None under 20 replies and for kinds without one."""
-    return reading["rtt_p95_us"] if reading.kind in _WAITING else None
+    return reading["rtt_p95_us"] if reading.kind in WAITING else None
 
 
 def max_us(reading: Reading) -> int | None:

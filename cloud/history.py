@@ -1,4 +1,4 @@
-"""`linkview history`: the readings of one link, as they were measured."""
+"""`linkview history`: the readings of one link, as they were measured or by 5 minutes, hours or days."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from cloud import display, queries
+from rich.console import Console
+
+from cloud import display, history_steps, queries
+from cloud.buckets import Step
 from cloud.columns import columns_of
 from cloud.target import Target, TargetError, add_options, from_arguments
 from edge_agent.contract import KINDS, Reading, describe_reading
@@ -22,6 +25,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--since", metavar="WHEN", default="1h", help="90s, 2d ago or ISO 8601 (%(default)s)")
     parser.add_argument("--until", metavar="WHEN", default="now", help="likewise (%(default)s)")
     parser.add_argument("--kind", choices=KINDS, help="one kind only (the table: the best there is)")
+    parser.add_argument(
+        "--step",
+        choices=history_steps.STEP_NAMES,
+        default=history_steps.AUTO,
+        help="single readings, or figures of periods (auto: raw up to 6 hours, then 5m, 1h, 1d)",
+    )
     parser.add_argument("--json", action="store_true", help="for machines: raw integers, units in the names")
 
 
@@ -33,7 +42,11 @@ def run(args: argparse.Namespace) -> int:
         raise TargetError("--until is not after --since", 2)
     target = from_arguments(args)
     gateway = args.gateway or gateway_of(target, args.link)
-    found = queries.history(target, gateway, since_ms, until_ms + (args.until == "now"))
+    until_ms += args.until == "now"
+    step = history_steps.step_of(args.step, since_ms, until_ms)
+    if step:
+        return _run_steps(args, target, gateway, since_ms, until_ms, step)
+    found = queries.history(target, gateway, since_ms, until_ms)
     readings = [each for each in found.readings if each.link == args.link and args.kind in (None, each.kind)]
     if not readings and args.gateway:
         _require_link(target, args.gateway, args.link)
@@ -43,6 +56,30 @@ def run(args: argparse.Namespace) -> int:
         _print(readings, f"{args.link} of {gateway}", since_ms, until_ms)
     if found.unreadable:
         raise TargetError(f"{found.unreadable} stored batches could not be read: is there a newer linkview?")
+    return 0
+
+
+def _run_steps(
+    args: argparse.Namespace, target: Target, gateway: str, since_ms: int, until_ms: int, step: Step
+) -> int:
+    """Print the figures of each period."""
+    with Console(stderr=True).status(f"reading {gateway} by {step.name}"):
+        rollups = queries.rollups(target, gateway, since_ms, until_ms, step)
+        found = history_steps.of_link(rollups, args.link, args.kind)
+    if not found and args.gateway:
+        _require_link(target, args.gateway, args.link)
+    if args.json:
+        display.print_json([history_steps.describe(rollup, summary) for rollup, summary in found])
+        return 0
+    console, kinds = display.console(), history_steps.kinds(found)
+    what = f"{args.link} of {gateway}"
+    if not kinds:
+        console.print(f"nothing of {what} from {display.utc(since_ms)} to {display.utc(until_ms)}")
+        return 0
+    console.print(history_steps.draw(found, kinds[0], f"{kinds[0]} of {what}, by {step.name}"))
+    console.print("quantiles: of the rounds' medians, within 1 %", style="dim")
+    if len(kinds) > 1:
+        console.print(f"also there: --kind {' or '.join(kinds[1:])}", style="dim")
     return 0
 
 

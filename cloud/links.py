@@ -11,11 +11,12 @@ from typing import Any
 
 from rich.table import Table
 
-from cloud import display, queries, ranking
+from cloud import display, mos, queries, ranking
 from cloud.display import Column
 from cloud.health import p50_us, tally
-from cloud.latest import Latest
+from cloud.link_quality import estimated_mos, rate_kbps, utilisation
 from cloud.quarantine import notice
+from cloud.queries import States
 from cloud.ranking import LinkRow, State
 from cloud.target import Target, TargetError, add_options, from_arguments
 from edge_agent.contract import Reading, describe_reading
@@ -24,7 +25,13 @@ SHOWN = 20
 BUCKETS = 20
 HOUR_MS = 3_600_000
 _READERS = 8
-_STYLES = {State.DOWN: "bold red", State.NO_DATA: "yellow", State.NOT_MEASURED: "yellow", State.UP: "green"}
+_STYLES = {
+    State.DOWN: "bold red",
+    State.NO_DATA: "yellow",
+    State.NOT_MEASURED: "yellow",
+    State.DEGRADED: "yellow",
+    State.UP: "green",
+}
 _COLUMNS = (
     Column("link", wraps=True),
     Column("gateway", wraps=True),
@@ -35,6 +42,8 @@ _COLUMNS = (
     Column("loss %", right=True),
     Column("p50 ms", right=True),
     Column("p95 / max ms", right=True, spare=1),
+    Column("used %", right=True, spare=2),
+    Column("MOS", right=True, spare=2),
     Column("p50, last hour", spare=2),
 )
 
@@ -45,7 +54,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "links",
         help="every link, the worst first",
         description="Every link with its state and figures. Worst first: down, then no data or not measured,"
-        " then by loss, then by median time. Loss is that of the batch last received.",
+        " then by loss, then by median time. State is up, degraded or down, as events tell it."
+        " Loss is that of the batch last received. Used is the rate of the busier direction over the nominal"
+        f" capacity in the registry. {mos.ASSUMPTIONS}.",
     )
     add_options(parser)
     parser.add_argument("--gateway", metavar="NAME", help="of this gateway only")
@@ -66,7 +77,10 @@ def _count(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Print the links."""
     target, now_ms = from_arguments(args), time.time_ns() // 1_000_000
-    found = ranking.ordered(ranking.rows(_states(target, args.gateway), now_ms), args.sort)
+    states = _states(target, args.gateway)
+    if states.unreadable:
+        display.warn(f"{len(states.unreadable)} gateways left out: {states.unreadable[0]}")
+    found = ranking.ordered(ranking.rows(states, now_ms), args.sort)
     limit = args.limit if args.limit is not None else 0 if args.json else SHOWN
     shown = found[:limit] if limit else found
     if args.json:
@@ -83,13 +97,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _states(target: Target, gateway: str | None) -> list[Latest]:
+def _states(target: Target, gateway: str | None) -> States:
     if gateway is None:
         return queries.latest_states(target)
     state = queries.latest_state(target, gateway)
     if state is None and gateway not in {each.gateway for each in queries.enrolments(target)}:
         raise TargetError(f"no gateway {gateway} on {target.place}: see `linkview gateways`")
-    return [state] if state else []
+    return States((state,) if state else ())
 
 
 def recent(target: Target, rows: Iterable[LinkRow], now_ms: int) -> Mapping[tuple[str, str], list[Reading]]:
@@ -145,8 +159,14 @@ def _cells(row: LinkRow, history: Sequence[Reading], now_ms: int) -> tuple[str, 
         display.percent(row.speaker.lost, row.speaker.sent),
         display.milliseconds(row.p50_us),
         f"{display.milliseconds(row.p95_us)} / {display.milliseconds(row.max_us)}",
+        _figure(utilisation(row), 100),
+        _figure(estimated_mos(row)),
         trend(history, now_ms),
     )
+
+
+def _figure(value: float | None, scale: float = 1) -> str:
+    return display.NOTHING if value is None else f"{value * scale:.1f}"
 
 
 def _why(row: LinkRow) -> str:
@@ -162,6 +182,15 @@ def describe(row: LinkRow) -> dict[str, Any]:
         "peer": row.peer,
         "medium": row.medium,
         "state": row.state.value,
+        "since_ms": row.since_ms,
+        "site": row.place.site,
+        "region": row.place.region,
+        "latitude": row.place.latitude,
+        "longitude": row.place.longitude,
+        "capacity_kbps": row.capacity_kbps,
+        "rate_kbps": rate_kbps(row),
+        "utilisation": None if (used := utilisation(row)) is None else round(used, 4),
+        "mos": None if (score := estimated_mos(row)) is None else round(score, 2),
         "age_ms": row.age_ms,
         "kind": row.speaker.reading.kind,
         "sent": row.speaker.sent,

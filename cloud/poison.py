@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cloud import keys
 from cloud.keys import Item
@@ -11,6 +12,8 @@ KEPT_BYTES = 32_768
 """Bytes of a payload that the quarantine keeps; a longer one is cut, and said to be."""
 REASON_LENGTH = 300
 NAME_LENGTH = 128
+WHOLE = "envelope"
+"""The rule by which the record itself is kept; by any other, the payload inside its envelope."""
 
 
 class Rejected(Exception):
@@ -21,8 +24,11 @@ class Rejected(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class QuarantineError(Exception):
+    """A quarantine item cannot be read; the message says which."""
+
+
+class Position(NamedTuple):
     """Where a record is in the stream."""
 
     shard: str
@@ -42,6 +48,10 @@ class Poison:
     """Who sent it according to the rule, "" when not known."""
     at_ms: int
     payload: bytes
+    client: str | None = None
+    """MQTT client id in its envelope, None when there is none."""
+    direct: bool = False
+    """Put into the stream past the rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +68,44 @@ class Quarantined:
     """Bytes it had."""
     truncated: bool
     payload: bytes
+    client: str | None = None
+    direct: bool = False
+
+    @property
+    def sort(self) -> str:
+        """Its sort key: its full name."""
+        return keys.quarantine_sort(self.at_ms, self.shard, self.sequence)
+
+    @property
+    def id(self) -> str:
+        """Its short name, unique in all but a few of a million cases: day and CRC-32 of the sort key."""
+        return f"{keys.day(self.at_ms)}-{keys.quarantine_number(self.sort):08x}"
 
 
-def reject(rejected: Rejected, position: Position, thing: str, at_ms: int, payload: bytes) -> Poison:
+def reject(
+    rejected: Rejected,
+    position: Position,
+    thing: str,
+    at_ms: int,
+    payload: bytes,
+    client: str | None = None,
+    direct: bool = False,
+) -> Poison:
     """The poison that a rejected record becomes, its texts bounded."""
     reason = keys.text(" ".join(str(rejected).split()), REASON_LENGTH)
-    return Poison(position, rejected.code, reason, keys.text(thing, NAME_LENGTH), at_ms, payload)
+    name = None if client is None else keys.text(client, NAME_LENGTH)
+    return Poison(
+        position, rejected.code, reason, keys.text(thing, NAME_LENGTH), at_ms, payload, name, direct
+    )
 
 
 def pack(poison: Poison, retention_days: int) -> Item:
     """The quarantine item; its key depends on the record alone, so a retry overwrites it with itself."""
     position, size = poison.position, len(poison.payload)
+    partition, sort = keys.quarantine_place(poison.at_ms, position.shard, position.sequence)
     item: Item = {
-        keys.PARTITION: {"S": keys.quarantine_partition(poison.at_ms)},
-        keys.SORT: {"S": keys.quarantine_sort(poison.at_ms, position.shard, position.sequence)},
+        keys.PARTITION: {"S": partition},
+        keys.SORT: {"S": sort},
         "code": {"S": poison.code},
         "reason": {"S": poison.reason},
         "thing": {"S": poison.thing},
@@ -80,26 +114,35 @@ def pack(poison: Poison, retention_days: int) -> Item:
         "payload": {"B": poison.payload[:KEPT_BYTES]},
         keys.EXPIRES: {"N": str((poison.at_ms + retention_days * keys.DAY_MS) // 1000)},
     }
+    if poison.client is not None:
+        item["client"] = {"S": poison.client}
+    if poison.direct:
+        item["direct"] = {"BOOL": True}
     if size > KEPT_BYTES:
         item["truncated"] = {"BOOL": True}
     return item
 
 
 def parse(item: Item) -> Quarantined:
-    """The record in a quarantine item, of any projection that has its sort key."""
-    at_ms, shard, sequence = item[keys.SORT]["S"].split("#", 2)
+    """The record in a quarantine item, of any projection with its sort key; raises QuarantineError."""
+    try:
+        at_ms, shard, sequence = keys.parse_quarantine_sort(item[keys.SORT]["S"])
 
-    def text(name: str) -> str:
-        return str(item.get(name, {}).get("S", ""))
+        def text(name: str) -> str:
+            return str(item.get(name, {}).get("S", ""))
 
-    return Quarantined(
-        int(at_ms),
-        text("code"),
-        text("reason"),
-        text("thing"),
-        shard,
-        sequence,
-        int(item.get("size", {}).get("N", 0)),
-        bool(item.get("truncated", {}).get("BOOL", False)),
-        bytes(item.get("payload", {}).get("B", b"")),
-    )
+        return Quarantined(
+            at_ms,
+            text("code"),
+            text("reason"),
+            text("thing"),
+            shard,
+            sequence,
+            int(item.get("size", {}).get("N", 0)),
+            bool(item.get("truncated", {}).get("BOOL", False)),
+            bytes(item.get("payload", {}).get("B", b"")),
+            text("client") if "client" in item else None,
+            bool(item.get("direct", {}).get("BOOL", False)),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise QuarantineError(f"a quarantine item cannot be read: {item.get(keys.SORT)!r}") from exc

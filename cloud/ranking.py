@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from cloud import link_state
 from cloud.health import is_down, max_us, p50_us, p95_us
-from cloud.latest import Latest, Series
+from cloud.latest import Condition, Latest, Series
+from cloud.latest_front import NOWHERE, Place
 from edge_agent.contract import Outcome, Reading
 
 SILENT_MS = 900_000
@@ -29,7 +31,16 @@ class State(Enum):
     DOWN = "down"
     NO_DATA = "no data"
     NOT_MEASURED = "not measured"
+    DEGRADED = "degraded"
     UP = "up"
+
+
+_TOLD = {
+    link_state.State.UP: State.UP,
+    link_state.State.DEGRADED: State.DEGRADED,
+    link_state.State.DOWN: State.DOWN,
+}
+"""What is known by the hysteresis of cloud/link_state.py, and told by events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,12 @@ class LinkRow:
     speaker: Series
     readings: tuple[Reading, ...]
     """The latest of each kind."""
+    capacity_kbps: int | None = None
+    """Nominal, from the registry."""
+    since_ms: int | None = None
+    """When its state began, by the rules that events follow; None when no round has told yet."""
+    place: Place = NOWHERE
+    """Where its gateway stands."""
 
     @property
     def loss(self) -> float | None:
@@ -82,16 +99,19 @@ def _rows(state: Latest, now_ms: int) -> Iterable[LinkRow]:
     for link, found in links.items():
         speaking = [series for series in found if series.reading.kind in _PREFERENCE] or found
         speaker = min(speaking, key=lambda series: (_silent(series, now_ms), _rank(series)))
-        neighbour = state.links.get(link)
+        neighbour, condition = state.links.get(link), state.conditions.get(link)
         yield LinkRow(
             link,
             state.gateway,
             neighbour.peer if neighbour else "",
             neighbour.medium if neighbour else "",
-            _state(speaker, found, now_ms),
+            _state(speaker, found, condition, now_ms),
             now_ms - speaker.reading.at_ms,
             speaker,
             tuple(series.reading for series in found),
+            neighbour.capacity_kbps if neighbour else None,
+            condition.since_ms if condition else None,
+            state.place,
         )
 
 
@@ -104,7 +124,7 @@ def _silent(series: Series, now_ms: int) -> bool:
     return now_ms - series.reading.at_ms > SILENT_MS
 
 
-def _state(speaker: Series, found: Iterable[Series], now_ms: int) -> State:
+def _state(speaker: Series, found: Iterable[Series], condition: Condition | None, now_ms: int) -> State:
     if _silent(speaker, now_ms):
         return State.NO_DATA
     cut = any(
@@ -112,16 +132,16 @@ def _state(speaker: Series, found: Iterable[Series], now_ms: int) -> State:
         for series in found
     )
     down = is_down(speaker.reading)
-    if cut or down:
-        return State.DOWN
-    if speaker.reading.outcome is not Outcome.MEASURED or down is None:
+    if not cut and (speaker.reading.outcome is not Outcome.MEASURED or down is None):
         return State.NOT_MEASURED
-    return State.UP
+    if condition is not None:
+        return _TOLD[condition.state]
+    return State.DOWN if cut or down else State.UP
 
 
 def score(row: LinkRow) -> tuple[int, float, float]:
     """How bad a link is: down, then unknown, then loss, then median time; the highest is the worst."""
-    urgency = {State.DOWN: 2, State.NO_DATA: 1, State.NOT_MEASURED: 1, State.UP: 0}[row.state]
+    urgency = {State.DOWN: 2, State.NO_DATA: 1, State.NOT_MEASURED: 1}.get(row.state, 0)
     return urgency, row.loss or 0.0, row.p50_us or 0
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from cloud import chunk, keys
+from cloud import chunk, keys, registry_metadata
 from cloud.decode import Arrival
 from cloud.dynamo import ConditionError, Outcome, Patience, RefusedError, TransientError, attempt
 from cloud.keys import Item
+from cloud.latest_front import Place, Said
+from cloud.registry_metadata import NOTHING_SAID, Metadata
 from edge_agent.contract import Link
 
 if TYPE_CHECKING:
@@ -23,8 +26,10 @@ if TYPE_CHECKING:
 
 GATEWAYS_CACHED = 10_000
 CACHED_S = 900.0
-GATEWAYS_IN_READ = 50
-"""BatchGetItem takes 100 keys (DynamoDB API reference), two for each gateway."""
+_SORTS = (keys.GATEWAY, keys.LINKS, keys.METADATA)
+GATEWAYS_IN_READ = 100 // len(_SORTS)
+"""BatchGetItem takes 100 keys (DynamoDB API reference), three for each gateway."""
+NAME_LENGTH = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +48,42 @@ class Entry:
     revision: int = 0
     """How often the definitions were replaced; the condition of the next replacement."""
     site: str = ""
+    """As its enrolment says."""
+    metadata: Metadata = NOTHING_SAID
+    """As the last import says."""
+    known: bool = True
+    """Whether the registry has answered."""
+    place: Place = field(init=False)
+    """Where it stands."""
+    said: Mapping[str, Said] = field(init=False, compare=False, repr=False)
+    """What each link is; an import goes before what the gateway says: people correct what a config has
+    wrong."""
+
+    def __post_init__(self) -> None:
+        given = self.metadata
+        place = Place(
+            keys.text(given.site or self.site, NAME_LENGTH),
+            keys.text(given.region, NAME_LENGTH),
+            given.latitude,
+            given.longitude,
+        )
+        object.__setattr__(self, "place", place)
+        said = {name: _said(name, each.link, given) for name, each in self.definitions.items()}
+        for name in given.links.keys() - said.keys():
+            said[name] = _said(name, Link(name), given)
+        object.__setattr__(self, "said", said)
 
     @property
     def links(self) -> dict[str, Link]:
         """Links by id."""
         return {name: definition.link for name, definition in self.definitions.items()}
+
+
+def _said(name: str, link: Link, metadata: Metadata) -> Said:
+    given = metadata.of(name, link.peer)
+    medium = (given.medium if given else "") or link.medium
+    capacity = given.capacity_kbps if given else 0
+    return keys.text(link.peer, NAME_LENGTH), keys.text(medium, NAME_LENGTH), capacity
 
 
 class Registry:
@@ -68,14 +104,14 @@ class Registry:
                 self._read(missing[at : at + GATEWAYS_IN_READ])
             except (TransientError, RefusedError):
                 break
-        return {gateway: self._cached(gateway) or Entry() for gateway in wanted}
+        return {gateway: self._cached(gateway) or Entry(known=False) for gateway in wanted}
 
     def learn(self, arrivals: Sequence[Arrival], patience: Patience) -> Outcome:
         """Take in the link definitions that batches carry."""
         carriers: dict[str, list[Arrival]] = {}
         for arrival in arrivals:
-            if arrival.batch.links:
-                carriers.setdefault(arrival.batch.gateway, []).append(arrival)
+            if arrival.sealed.links:
+                carriers.setdefault(arrival.sealed.gateway, []).append(arrival)
         self.entries(carriers)
         outcome = Outcome()
         reasons: dict[str, str] = {}
@@ -104,7 +140,23 @@ class Registry:
         if entry is None:
             self._read([gateway])
             entry = self._cached(gateway) or Entry()
-        merged = merge(entry, arrivals)
+        self._replace(gateway, entry, merge(entry, arrivals))
+
+    def forget(self, gateway: str, links: Iterable[str]) -> bool:
+        """Drop definitions of links that are gone; whether it was done: the next batch tries again."""
+        entry = self._cached(gateway)
+        if entry is None:
+            return False
+        gone = set(links)
+        kept = {name: each for name, each in entry.definitions.items() if name not in gone}
+        try:
+            self._replace(gateway, entry, replace(entry, definitions=kept, revision=entry.revision + 1))
+        except (TransientError, ConditionError, RefusedError):
+            return False
+        return True
+
+    def _replace(self, gateway: str, entry: Entry, merged: Entry) -> None:
+        """Put other definitions, if nobody else did meanwhile; else raises, with nothing cached."""
         if merged is not entry:
             self._cache.pop(gateway, None)
             request = {
@@ -121,7 +173,7 @@ class Registry:
         keys_asked = [
             {keys.PARTITION: {"S": gateway}, keys.SORT: {"S": sort}}
             for gateway in gateways
-            for sort in (keys.GATEWAY, keys.LINKS)
+            for sort in _SORTS
         ]
         request = {self._table: {"Keys": keys_asked, "ConsistentRead": True}}
         response = attempt(lambda: self._client.batch_get_item(RequestItems=request))
@@ -151,13 +203,13 @@ def merge(entry: Entry, arrivals: Sequence[Arrival]) -> Entry:
     definitions = dict(entry.definitions)
     for arrival in arrivals:
         version = chunk.version(arrival)
-        for link in arrival.batch.links:
+        for link in arrival.sealed.links:
             known = definitions.get(link.id)
             if known is None or known.version < version:
                 definitions[link.id] = Definition(link, version)
     if definitions == entry.definitions:
         return entry
-    return Entry(definitions, entry.revision + 1, entry.site)
+    return replace(entry, definitions=definitions, revision=entry.revision + 1)
 
 
 def pack(gateway: str, entry: Entry) -> Item:
@@ -177,7 +229,7 @@ def pack(gateway: str, entry: Entry) -> Item:
 def parse(items: Iterable[Item]) -> Entry:
     """What the registry's items of one gateway say."""
     definitions: dict[str, Definition] = {}
-    revision, site = 0, ""
+    revision, site, metadata = 0, "", NOTHING_SAID
     for item in items:
         if item[keys.SORT]["S"] == keys.LINKS:
             revision = int(item["rev"]["N"])
@@ -186,4 +238,7 @@ def parse(items: Iterable[Item]) -> Entry:
                 definitions[link.id] = Definition(link, given["ver"])
         elif item[keys.SORT]["S"] == keys.GATEWAY:
             site = str(item.get("site", {}).get("S", ""))
-    return Entry(definitions, revision, site)
+        elif item[keys.SORT]["S"] == keys.METADATA:
+            with suppress(ValueError):  # of a newer version: readings go first
+                metadata = registry_metadata.parse(item)
+    return Entry(definitions, revision, site, metadata)

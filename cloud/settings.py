@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+LATEST_DAYS = 7
+LATE_DAYS = 35
+
 
 class SettingsError(Exception):
     """The function is deployed with a wrong environment; the message names the variable."""
@@ -21,6 +24,10 @@ class Settings:
     quarantine_table: str
     allow_direct: bool
     retention_days: int
+    latest_days: int = LATEST_DAYS
+    """A link that nobody measured for so long is no part of the latest state any more."""
+    late_days: int = LATE_DAYS
+    """Days after which late data no longer change rollups; the rollup function has the same."""
 
 
 def load(environment: Mapping[str, str]) -> Settings:
@@ -33,6 +40,8 @@ def load(environment: Mapping[str, str]) -> Settings:
         quarantine_table=_given(environment, "QUARANTINE_TABLE"),
         allow_direct=_flag(environment, "ALLOW_DIRECT"),
         retention_days=_days(environment, "RETENTION_DAYS"),
+        latest_days=_days(environment, "LATEST_DAYS") if "LATEST_DAYS" in environment else LATEST_DAYS,
+        late_days=_days(environment, "LATE_DAYS") if "LATE_DAYS" in environment else LATE_DAYS,
     )
 
 

@@ -19,8 +19,9 @@ def sift(records: Iterable[object], allow_direct: bool, now_ms: int) -> tuple[li
         if isinstance(found, Poison):
             rejected.append(found)
             continue
-        batch = found.batch
-        first = arrivals.setdefault((batch.gateway, found.first_ms, batch.epoch, batch.first_sequence), found)
+        given = found.sealed
+        identity = given.gateway, given.first_ms, given.epoch, given.first_sequence
+        first = arrivals.setdefault(identity, found)
         if first.envelope.payload != found.envelope.payload:
             reason = "another batch with the same identity and other content came just before"
             rejected.append(poison_of(found, Rejected("conflict", reason)))
@@ -30,17 +31,20 @@ def sift(records: Iterable[object], allow_direct: bool, now_ms: int) -> tuple[li
 def accept(record: object, allow_direct: bool, now_ms: int) -> Arrival | Poison:
     """A record as a batch to store or as poison to quarantine, with as much of it as was understood."""
     position, payload = decode.locate(record, now_ms)
-    thing, at_ms = "", position.arrived_ms
+    thing, client, direct, at_ms = "", None, False, position.arrived_ms
     try:
         payload = decode.unpack(payload)
         envelope = decode.unwrap(position, payload)
-        thing, at_ms, payload = envelope.thing, envelope.rx_ms, envelope.payload
+        thing, client, direct = envelope.thing, envelope.client, envelope.direct
+        at_ms, payload = envelope.rx_ms, envelope.payload
         return validate(decode.decode(envelope), allow_direct)
     except Rejected as rejected:
-        return reject(rejected, position, thing, at_ms, payload)
+        return reject(rejected, position, thing, at_ms, payload, client, direct)
 
 
 def poison_of(arrival: Arrival, rejected: Rejected) -> Poison:
     """An arrival that is rejected after all, as poison."""
-    envelope = arrival.envelope
-    return reject(rejected, envelope.position, envelope.thing, envelope.rx_ms, envelope.payload)
+    given = arrival.envelope
+    return reject(
+        rejected, given.position, given.thing, given.rx_ms, given.payload, given.client, given.direct
+    )

@@ -1,26 +1,20 @@
-"""The only writer of readings: chunks, quarantine and latest states; every write is idempotent."""
+"""The only writer of readings: chunks and quarantine; every write is idempotent."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from cloud import keys, latest
-from cloud.dynamo import ConditionError, Outcome, Patience, RefusedError, TransientError, attempt
+from cloud import keys
+from cloud.dynamo import Outcome, Patience, RefusedError, TransientError, attempt
 from cloud.keys import Item
-from cloud.latest import Update
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 WRITES_IN_BATCH = 25
 """BatchWriteItem takes at most so many (DynamoDB API reference)."""
-WORKERS = 8
-"""Conditional updates cannot be batched; so many run at once, below botocore's 10 connections."""
-
 OVER = "no time is left"
 
 
@@ -45,10 +39,9 @@ def _key(table: str, item: Item) -> tuple[str, str, str]:
 class Store:
     """Writes through one DynamoDB client."""
 
-    def __init__(self, client: DynamoDBClient, workers: int = WORKERS) -> None:
+    def __init__(self, client: DynamoDBClient) -> None:
         # Requests are built as plain values, so the client's request types do not apply.
         self._client = cast(Any, client)
-        self._workers = workers
 
     def put(self, writes: Sequence[Write], patience: Patience) -> Outcome:
         """Put items unconditionally; of several with one key only the first, which is the same item."""
@@ -105,40 +98,3 @@ class Store:
 
     def _put_item(self, write: Write) -> None:
         attempt(lambda: self._client.put_item(TableName=write.table, Item=write.item))
-
-    def update(self, updates: Sequence[Update], table: str, patience: Patience) -> Outcome:
-        """Bring latest states up to date; one that is newer already stays."""
-        outcome, reasons = Outcome(), {}
-
-        def one(update: Update) -> Exception | None:
-            try:
-                if not patience.remains():
-                    return TransientError(OVER)
-                self._update(update, table)
-            except (TransientError, RefusedError) as exc:
-                return exc
-            return None
-
-        def once(pending: list[Update]) -> list[Update]:
-            left = []
-            with ThreadPoolExecutor(self._workers) as pool:
-                for update, error in zip(pending, pool.map(one, pending), strict=True):
-                    if isinstance(error, RefusedError):
-                        reason = f"stored, but not as the latest: {error}"
-                        outcome.refused.update(dict.fromkeys(update.sequences, reason))
-                    elif error:
-                        reasons[update.gateway] = str(error)
-                        left.append(update)
-            return left
-
-        for update in patience.rounds(list(updates), once):
-            outcome.failed.update(dict.fromkeys(update.sequences, reasons.get(update.gateway, OVER)))
-        return outcome
-
-    def _update(self, update: Update, table: str) -> None:
-        for request in latest.requests(update, table):
-            with suppress(ConditionError):
-                self._update_item(request)
-
-    def _update_item(self, request: Item) -> None:
-        attempt(lambda: self._client.update_item(**request))

@@ -14,12 +14,12 @@ LIVE_MS = 900_000
 
 def validate(arrival: Arrival, allow_direct: bool) -> Arrival:
     """The arrival itself; raises Rejected when it claims what it is not or has impossible times."""
-    envelope, batch = arrival.envelope, arrival.batch
+    envelope, gateway = arrival.envelope, arrival.sealed.gateway
     if envelope.direct and not allow_direct:
         raise Rejected("direct", "it was put into the stream directly, and AllowDirect is false")
-    if batch.gateway != envelope.thing:
+    if gateway != envelope.thing:
         raise Rejected(
-            "identity", f"the payload claims gateway {batch.gateway!r}, its topic is of {envelope.thing!r}"
+            "identity", f"the payload claims gateway {gateway!r}, its topic is of {envelope.thing!r}"
         )
     if envelope.client is not None and envelope.client != envelope.thing:
         raise Rejected("identity", f"client {envelope.client!r} published to the topic of {envelope.thing!r}")

@@ -17,7 +17,10 @@ from rich.console import Console
 
 from infrastructure.demo_agent import enrol
 from infrastructure.live import Figures, View, Worst
+from infrastructure.local.faults import Fault
 from infrastructure.local.process import tethered
+from infrastructure.local.state import StateFolder, read_status
+from infrastructure.local.view import faults
 
 GATEWAYS = 50
 LINKS = 10
@@ -25,6 +28,23 @@ INTERVAL_S = 5
 FLUSH_S = 5
 STOP_LIMIT_S = 30
 SETTLE_S = 30
+FAULTY_SETTLE_S = 150
+"""What was throttled, killed and held back needs longer, most of it the mapping's pauses."""
+FAULT_RATES = {
+    Fault.RECORD_TWICE: 0.1,
+    Fault.RECORD_LATE: 0.2,
+    Fault.RECORDS_SHUFFLED: 0.5,
+    Fault.RECORD_REFUSED: 0.05,
+    Fault.REPEATED: 0.3,
+    Fault.REFUSED: 0.25,
+    Fault.CRASH: 0.25,
+    Fault.TIMEOUT: 0.12,
+    Fault.THROTTLED: 0.03,
+    Fault.SERVER_ERROR: 0.03,
+    Fault.ANSWER_LOST: 0.03,
+    Fault.UNPROCESSED: 0.4,
+}
+"""A minute has some dozens of invocations only, so half of them meet a fault: far more than AWS ever has."""
 
 
 class DemoError(Exception):
@@ -38,12 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["LINKPULSE_STATE"] = str(state)
     console, interrupt = Console(), _Interrupt()
     try:
-        with _local_cloud(state):
+        with _local_cloud(state, arguments.faults):
             if interrupt.asked:
                 raise DemoError("interrupted before anything was measured")
             _feed(state, arguments, console, interrupt)
             console.print("comparing what was generated with the table", style="dim")
-            return _audit(state, interrupt)
+            verdict = _audit(state, interrupt, SETTLE_S if arguments.faults is None else FAULTY_SETTLE_S)
+            _tell_faults(state, console)
+            return verdict
     except DemoError as error:
         console.print(f"demo: {error}", style="red", highlight=False, markup=False)
         return 1
@@ -58,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         "--gateways", type=_positive, default=GATEWAYS, help="simulated gateways (%(default)s)"
     )
     parser.add_argument("--links", type=_positive, default=LINKS, help="links of each (%(default)s)")
+    parser.add_argument(
+        "--faults", type=int, metavar="SEED", help="inject faults everywhere (local-cloud up)"
+    )
     parser.add_argument("--state", type=Path, default=Path(".local-cloud"), help="folder of the local cloud")
     return parser
 
@@ -88,8 +113,12 @@ class _Interrupt:
 
 
 @contextmanager
-def _local_cloud(state: Path) -> Iterator[None]:
-    if _run("infrastructure.local", "up", "--state", str(state)):
+def _local_cloud(state: Path, faults: int | None) -> Iterator[None]:
+    options = [] if faults is None else ["--faults", str(faults)]
+    if faults is not None:
+        for fault, rate in FAULT_RATES.items():
+            options += ["--fault-rate", f"{fault}={rate}"]
+    if _run("infrastructure.local", "up", "--state", str(state), *options):
         raise DemoError("the local cloud did not start")
     try:
         yield
@@ -162,7 +191,14 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def _audit(state: Path, interrupt: _Interrupt) -> int:
+def _tell_faults(state: Path, console: Console) -> None:
+    """What was injected, when anything was."""
+    status = read_status(StateFolder(state))
+    if status and (table := faults(status.counters)):
+        console.print(table)
+
+
+def _audit(state: Path, interrupt: _Interrupt, settle_s: int) -> int:
     """The audit's verdict as an exit code; a signal ends the wait for it."""
     for name in ("agent", "fleet"):
         # A verdict on nothing would read as a success.
@@ -170,7 +206,7 @@ def _audit(state: Path, interrupt: _Interrupt) -> int:
         if not (record.is_file() and record.stat().st_size):
             raise DemoError(f"the {name} has measured nothing yet: give it more time, SECONDS=20 or more")
     interrupt.asked = False
-    command = [sys.executable, "-m", "cloud", "audit", "--settle", str(SETTLE_S)]
+    command = [sys.executable, "-m", "cloud", "audit", "--settle", str(settle_s)]
     audit = subprocess.Popen(command, start_new_session=True)
     while audit.poll() is None and not interrupt.asked:
         interrupt.wait(0.1)

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cloud.target import Connection, Target
+from cloud.target import Connection
 from infrastructure.local import engine
-
-TEMPLATE = Path(__file__).parents[1] / "infrastructure" / "template.yaml"
+from infrastructure.local.deployment import deploy, differences
 
 
 def free_port() -> int:
@@ -45,26 +44,17 @@ def deployed(folder: Path) -> Iterator[Connection]:
         connection = Connection(
             url, "us-east-1", "test", "test", "linkpulse-local", "127.0.0.1", free_port(), str(ca)
         )
-        _deploy(Target(connection.stack, connection))
+        _deploy(url)
         yield connection
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _deploy(target: Target) -> None:
+def _deploy(url: str) -> None:
+    """As the local cloud deploys it, with a function that does nothing."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as code:
         code.writestr("cloud/ingest.py", "")
-    target.client("s3").create_bucket(Bucket="code")
-    target.client("s3").put_object(Bucket="code", Key="ingest.zip", Body=archive.getvalue())
-    body = TEMPLATE.read_text().replace("../build/lambda", "{Bucket: code, Key: ingest.zip}")
-    cloudformation = target.client("cloudformation")
-    cloudformation.create_stack(
-        StackName=target.stack,
-        TemplateBody=body,
-        Parameters=[{"ParameterKey": "Stage", "ParameterValue": "local"}],
-    )
-    cloudformation.get_waiter("stack_create_complete").wait(
-        StackName=target.stack, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
-    )
+    built = {(deploy.TEMPLATE.parent / "../build/lambda").resolve(): archive.getvalue()}
+    deploy.deploy(engine.connect(url), deploy.plan(deploy.TEMPLATE, {}, built), differences.load())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.package import FILES, build
+from infrastructure.package import FILES, HANDLERS, build
 
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
@@ -137,13 +137,13 @@ def test_the_agent_starts_without_what_a_small_gateway_cannot_afford() -> None:
     assert not heavy & loaded("import edge_agent.__main__, edge_agent.agent, edge_agent.probes")
 
 
-# --- the function's package -----------------------------------------------------------------------
+# --- the functions' package -----------------------------------------------------------------------
 
 
-def test_the_package_holds_just_what_the_ingest_function_reaches() -> None:
+def test_the_package_holds_just_what_the_functions_reach() -> None:
     by_module = {module_of(name): name for name in SHIPPED}
     reached: set[str] = set()
-    waiting = ["cloud.ingest"]
+    waiting = [handler.rpartition(".")[0] for handler in HANDLERS]
     while waiting:
         module = waiting.pop()
         name = by_module.get(module)
@@ -165,7 +165,7 @@ def test_the_package_is_enough_to_load_the_handler(tmp_path: Path) -> None:
     """An editable installation would fill a gap from the checkout: so no module may come from there."""
     folder = build(tmp_path).folder
     ours = "[m.__file__ for n, m in sys.modules.items() if n.split('.')[0] in ('cloud', 'edge_agent')]"
-    load = f"sys.path.insert(0, {str(folder)!r})\nimport cloud.ingest"
+    load = f"sys.path.insert(0, {str(folder)!r})\nimport cloud.ingest, cloud.rollup"
     code = f"import json, sys\n{load}\nprint(json.dumps({ours}))"
     tables = ("READINGS_TABLE", "LATEST_TABLE", "REGISTRY_TABLE", "QUARANTINE_TABLE")
     environment = dict.fromkeys(tables, "table") | {"AWS_DEFAULT_REGION": "eu-central-1"}

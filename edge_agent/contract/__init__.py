@@ -25,7 +25,7 @@ ever appended to a kind; a missing one reads as null.
 from __future__ import annotations
 
 from edge_agent.contract.column import Column, Kind
-from edge_agent.contract.forms import decode
+from edge_agent.contract.forms import decode, unseal
 from edge_agent.contract.json_form import describe, describe_reading, encode_json
 from edge_agent.contract.kinds import KINDS
 from edge_agent.contract.kinds_gateway import Loss
@@ -49,6 +49,7 @@ from edge_agent.contract.model import (
     row,
 )
 from edge_agent.contract.pack import encode
+from edge_agent.contract.sealed import Sealed, Series
 
 __all__ = [
     "GATEWAY_PATTERN",
@@ -68,6 +69,8 @@ __all__ = [
     "Loss",
     "Outcome",
     "Reading",
+    "Sealed",
+    "Series",
     "Values",
     "check",
     "decode",
@@ -77,4 +80,5 @@ __all__ = [
     "encode_json",
     "not_measured",
     "row",
+    "unseal",
 ]

@@ -7,15 +7,21 @@ import zlib
 
 from edge_agent.contract.json_form import decode_json
 from edge_agent.contract.model import Batch, ContractError
-from edge_agent.contract.unpack import decode_packed
+from edge_agent.contract.sealed import Sealed, sealed
+from edge_agent.contract.unpack import open_packed
 
-_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error, zlib.error)
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, struct.error, zlib.error)
 
 
 def decode(data: bytes) -> Batch:
     """The batch in either form; raises ContractError, and nothing else, for anything but a valid one."""
+    return unseal(data).batch
+
+
+def unseal(data: bytes) -> Sealed:
+    """The columns of a batch in either form, its readings not unfolded; raises as decode does."""
     try:
-        return decode_json(data) if data[:1] == b"{" else decode_packed(data)
+        return sealed(decode_json(data)) if data[:1] == b"{" else open_packed(data)
     except ContractError:
         raise
     except _DAMAGE as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain
 
 from edge_agent.contract.kinds import KINDS
@@ -17,6 +19,7 @@ from edge_agent.contract.model import (
     Reading,
 )
 
+_WHOLE = 1 << 63
 _LIMITS = {kind.name: tuple(column.maximum for column in kind.columns) for kind in KINDS.values()}
 
 
@@ -29,20 +32,44 @@ def check(batch: Batch) -> None:
 
 def check_frame(batch: Batch) -> None:
     """All but the readings' own columns, which the packed form cannot hold out of range."""
-    require(bool(GATEWAY_PATTERN.fullmatch(batch.gateway)), f"gateway {batch.gateway!r} is not a valid name")
     require(
         0 < len(batch.readings) <= MAX_READINGS, f"{len(batch.readings)} readings, not 1 to {MAX_READINGS}"
     )
-    for name in ("epoch", "first_sequence", "sealed_ms"):
-        require(0 <= getattr(batch, name) < 1 << 63, f"{name} is not a 63-bit unsigned integer")
-    defined = {link.id: link for link in batch.links}
-    require(len(defined) == len(batch.links), "a link is defined twice")
-    for link in {*defined, *(reading.link for reading in batch.readings)}:
-        require(bool(LINK_PATTERN.fullmatch(link)), f"link {link!r} is not a valid id")
-    for text in chain.from_iterable(map(link_texts, batch.links)):
+    check_head(batch.gateway, batch.epoch, batch.first_sequence, batch.sealed_ms, batch.links)
+    for link in {reading.link for reading in batch.readings}:
+        check_link(link)
+    check_span(batch.first_ms, batch.last_ms)
+
+
+def check_head(gateway: str, epoch: int, first_sequence: int, sealed_ms: int, links: Sequence[Link]) -> None:
+    """What a batch says before its readings."""
+    if not GATEWAY_PATTERN.fullmatch(gateway):
+        raise ContractError(f"gateway {gateway!r} is not a valid name")
+    _check_number("epoch", epoch)
+    _check_number("first_sequence", first_sequence)
+    _check_number("sealed_ms", sealed_ms)
+    require(len({link.id for link in links}) == len(links), "a link is defined twice")
+    for link in links:
+        check_link(link.id)
+    for text in chain.from_iterable(map(link_texts, links)):
         packed_text(text)
-    require(batch.last_ms < 1 << 63, "at_ms is not a 63-bit unsigned integer")
-    require(batch.last_ms - batch.first_ms <= MAX_SPAN_MS, "the batch spans more than an hour")
+
+
+def _check_number(name: str, number: int) -> None:
+    if not 0 <= number < _WHOLE:
+        raise ContractError(f"{name} is not a 63-bit unsigned integer")
+
+
+def check_span(first_ms: int, last_ms: int) -> None:
+    """The times of the earliest and the latest reading."""
+    require(last_ms < _WHOLE, "at_ms is not a 63-bit unsigned integer")
+    require(last_ms - first_ms <= MAX_SPAN_MS, "the batch spans more than an hour")
+
+
+@lru_cache(maxsize=4096)
+def check_link(link: str) -> None:
+    """A link's id; asked for each link of each batch."""
+    require(bool(LINK_PATTERN.fullmatch(link)), f"link {link!r} is not a valid id")
 
 
 def _check_reading(reading: Reading, position: int) -> None:

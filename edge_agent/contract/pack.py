@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import repeat
 
-from edge_agent.contract.column import Column
+from edge_agent.contract.column import Column, Kind
 from edge_agent.contract.kinds import KINDS
 from edge_agent.contract.limits import check, link_texts, packed_text, require
 from edge_agent.contract.model import MAX_BODY, VERSION, Batch, Link, Values
@@ -49,12 +49,15 @@ def _pack(batch: Batch) -> bytes:
     for kind in sorted({KINDS[name] for name, _ in series}, key=lambda kind: kind.code):
         rows = [reading.values for reading in batch.readings if reading.kind == kind.name]
         parts.append(bytes([kind.code, len(kind.columns)]))
-        columns = dict(zip((column.name for column in kind.columns), zip(*rows, strict=True), strict=True))
-        for column in kind.columns:
-            parts.append(
-                _planes(_stored(columns[column.name], columns.get(column.over), column), column.width)
-            )
+        parts += pack_columns(kind, rows)
     return b"".join(parts)
+
+
+def pack_columns(kind: Kind, rows: Sequence[Values]) -> Iterator[bytes]:
+    """The columns of readings of one kind, each as byte planes."""
+    columns = dict(zip((column.name for column in kind.columns), zip(*rows, strict=True), strict=True))
+    for column in kind.columns:
+        yield _planes(_stored(columns[column.name], columns.get(column.over), column), column.width)
 
 
 def _stored(values: Values, over: Values | None, column: Column) -> list[int]:

@@ -2,137 +2,200 @@
 
 from __future__ import annotations
 
-import struct
 import zlib
-from collections.abc import Sequence
-from itertools import accumulate, repeat
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
 
-from edge_agent.contract.column import Column, Kind
+from edge_agent.contract.column import Kind
 from edge_agent.contract.kinds import BY_CODE
-from edge_agent.contract.limits import check_frame, require
-from edge_agent.contract.model import (
-    MAX_BODY,
-    VERSION,
-    Batch,
-    ContractError,
-    Flag,
-    Link,
-    Outcome,
-    Reading,
-    Values,
-)
-from edge_agent.contract.pack import CODES, ENVELOPE, HEAD
+from edge_agent.contract.limits import check_head, check_link, check_span, require
+from edge_agent.contract.model import MAX_BODY, MAX_READINGS, VERSION, ContractError, Link
+from edge_agent.contract.pack import ENVELOPE, HEAD
+from edge_agent.contract.sealed import FLAGS, OUTCOMES, Bundle, Sealed, Series, bundles
+from edge_agent.contract.table import Table, unplane
 
-T = TypeVar("T")
-_FLAGS = tuple(map(Flag, range(1 << len(Flag))))
-_OUTCOMES = tuple(Outcome)
+_STEPS = 1 << 32
+_REMEMBERED, _REMEMBERED_BYTES = 2048, 2048
+"""Shapes of batches that are kept, of up to so many bytes each: some 10 MB of a large fleet's."""
+_Named = Sequence[tuple[Kind, str]]
 
 
-def decode_packed(data: bytes) -> Batch:
-    """The batch in its packed form; raises ContractError, or what Python raises for damaged bytes."""
-    batch = _unpack(_inflate(data))
-    check_frame(batch)
-    return batch
-
-
-class _Reader:
-    """Takes fields off the front of a body; running out of bytes is a ContractError."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._at = 0
-
-    def take(self, size: int) -> bytes:
-        self._at += size
-        require(self._at <= len(self._body), "the body is cut short")
-        return self._body[self._at - size : self._at]
-
-    def byte(self) -> int:
-        return self.take(1)[0]
-
-    def text(self) -> str:
-        return self.take(self.byte()).decode()
-
-    def column(self, count: int, width: int) -> tuple[int, ...]:
-        planes = self.take(count * width)
-        raw = bytearray(len(planes))
-        for plane in range(width):
-            raw[plane::width] = planes[plane * count : (plane + 1) * count]
-        return struct.unpack(f"!{count}{CODES[width]}", raw)
-
-    def end(self) -> None:
-        require(self._at == len(self._body), f"{len(self._body) - self._at} B too many in the body")
+def open_packed(data: bytes) -> Sealed:
+    """A packed batch by columns; raises ContractError, or what Python raises for damaged bytes."""
+    opened = _parse(_inflate(data))
+    check_head(opened.gateway, opened.epoch, opened.first_sequence, opened.sealed_ms, opened.links)
+    check_span(opened.first_ms, opened.last_ms)
+    return opened
 
 
 def _inflate(data: bytes) -> bytes:
-    require(len(data) >= ENVELOPE.size, f"{len(data)} B are too few for a batch")
+    if len(data) < ENVELOPE.size:
+        raise ContractError(f"{len(data)} B are too few for a batch")
     version, checksum = ENVELOPE.unpack_from(data)
-    require(version == VERSION, f"version {version} is not known")
+    if version != VERSION:
+        raise ContractError(f"version {version} is not known")
     inflate = zlib.decompressobj(-15)
     body = inflate.decompress(data[ENVELOPE.size :], MAX_BODY + 1)
-    require(len(body) <= MAX_BODY, f"the body inflates to more than {MAX_BODY} B")
+    if len(body) > MAX_BODY:
+        raise ContractError(f"the body inflates to more than {MAX_BODY} B")
     require(inflate.eof and not inflate.unused_data, "the deflate stream does not end with the payload")
     require(zlib.crc32(body) == checksum, "the checksum does not match")
     return body
 
 
-def _unpack(body: bytes) -> Batch:
-    reader = _Reader(body)
-    gateway = reader.text()
-    epoch, first_sequence, sealed_ms, base = HEAD.unpack(reader.take(HEAD.size))
-    names, links = _unpack_links(reader)
-    series = [(_kind_of(reader.byte()), _item(names, reader.byte(), "link")) for _ in range(reader.byte())]
-    count = int.from_bytes(reader.take(2), "big")
-    which = [_item(series, index, "series") for index in reader.take(count)]
-    steps = reader.column(count, 4)
-    flags = [_item(_FLAGS, flag, "flags value") for flag in reader.take(count)]
-    outcomes = [_item(_OUTCOMES, outcome, "outcome") for outcome in reader.take(count)]
-    times = (time % (1 << 32) for time in accumulate(steps))
-    values = _unpack_values(reader, [kind for kind, _ in which])
-    reader.end()
-    readings = tuple(
-        Reading(link, kind.name, base + time, next(values[kind.code]), flag, outcome)
-        for (kind, link), time, flag, outcome in zip(which, times, flags, outcomes, strict=True)
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a batch is of, its numbers apart."""
+
+    links: tuple[Link, ...]
+    series: tuple[Series, ...]
+    kinds: tuple[tuple[Kind, int], ...]
+    """By code, with the number of readings."""
+    rows: Sequence[int]
+    """Of each reading, its row in the table of its kind."""
+    bundles: Mapping[int, Bundle]
+
+
+def _parse(body: bytes) -> Sealed:
+    """What a body says. Slices may come out short: what was taken is compared with what is there later."""
+    gateway, at = _text(body, 0)
+    epoch, first_sequence, sealed_ms, base = HEAD.unpack_from(body, at)
+    start = at + HEAD.size
+    at = _after_series(body, start)
+    count = int.from_bytes(body[at : at + 2], "big")
+    whose, steps, flags, outcomes, tables = [at + 2 + count * number for number in (0, 1, 5, 6, 7)]
+    require(tables <= len(body), "the body is cut short")
+    if not 0 < count <= MAX_READINGS:
+        raise ContractError(f"{count} readings, not 1 to {MAX_READINGS}")
+    given_flags, given_outcomes = body[flags:outcomes], body[outcomes:tables]
+    _within(given_flags, len(FLAGS), "flags value")
+    _within(given_outcomes, len(OUTCOMES), "outcome")
+    shape_of = _shape if steps - start <= _REMEMBERED_BYTES else _shape.__wrapped__
+    shape: _Shape = shape_of(body[start:at], body[whose:steps])
+    times, ordered = _times(unplane(body[steps:flags], count, 4), base)
+    return Sealed(
+        gateway,
+        epoch,
+        first_sequence,
+        sealed_ms,
+        shape.links,
+        shape.series,
+        times,
+        ordered,
+        given_flags,
+        given_outcomes,
+        _tables(body, tables, shape.kinds),
+        shape.rows,
+        shape.bundles,
     )
-    return Batch(gateway, epoch, first_sequence, sealed_ms, readings, links)
 
 
-def _unpack_links(reader: _Reader) -> tuple[list[str], tuple[Link, ...]]:
+def _after_series(body: bytes, at: int) -> int:
+    """Where the links and series that begin here end."""
+    number, at = body[at], at + 1
+    for _ in range(number):
+        defined = body[at]
+        at += 2 + body[at + 1]
+        if defined:
+            for _ in range(6):
+                at += 1 + body[at]
+            at += 1
+    return at + 1 + 2 * body[at]
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _shape(section: bytes, which: bytes) -> _Shape:
+    """The links and series in their section, and whose each reading is: a gateway's are mostly the same."""
+    names, links, at = _links(section)
+    named = _named(section, at, names)
+    _within(which, len(named), "series")
+    series = _series(which, named)
+    places: dict[int, list[int]] = {}
+    for kind, _, positions in series:
+        places.setdefault(kind.code, []).extend(positions)
+    rows = [0] * len(which)
+    for of_kind in places.values():
+        for row, position in enumerate(sorted(of_kind)):
+            rows[position] = row
+    kinds = tuple((BY_CODE[code], len(places[code])) for code in sorted(places))
+    return _Shape(links, series, kinds, rows, bundles(series, rows))
+
+
+def _text(body: bytes, at: int) -> tuple[str, int]:
+    end = at + 1 + body[at]
+    return body[at + 1 : end].decode(), end
+
+
+def _links(section: bytes) -> tuple[list[str], tuple[Link, ...], int]:
     names: list[str] = []
     links: list[Link] = []
-    for _ in range(reader.byte()):
-        defined = reader.byte()
-        names.append(reader.text())
+    at = 1
+    for _ in range(section[0]):
+        defined = section[at]
+        name, at = _text(section, at + 1)
+        names.append(name)
         if defined:
-            peer, interface, next_hop, vlan, target, medium = (reader.text() for _ in range(6))
-            metered = bool(reader.byte())
-            links.append(Link(names[-1], peer, interface, next_hop, vlan, target, medium, metered))
-    return names, tuple(links)
+            texts = [name]
+            for _ in range(6):
+                text, at = _text(section, at)
+                texts.append(text)
+            links.append(_link(texts, metered=bool(section[at])))
+            at += 1
+    return names, tuple(links), at
 
 
-def _unpack_values(reader: _Reader, kinds: Sequence[Kind]) -> dict[int, Any]:
-    values: dict[int, Any] = {}
-    for code in sorted({kind.code for kind in kinds}):
-        kind = _kind_of(reader.byte())
-        require(kind.code == code, f"columns of {kind.name} are out of place")
-        rows, given = sum(each.code == code for each in kinds), reader.byte()
-        require(given <= len(kind.columns), f"{given} columns for {kind.name}")
-        columns: dict[str, Values] = {column.name: (None,) * rows for column in kind.columns}
-        for column in kind.columns[:given]:
-            columns[column.name] = _values(
-                reader.column(rows, column.width), columns.get(column.over), column
-            )
-        values[code] = zip(*columns.values(), strict=True)
-    return values
+def _link(texts: Sequence[str], metered: bool) -> Link:
+    name, peer, interface, next_hop, vlan, target, medium = texts
+    return Link(name, peer, interface, next_hop, vlan, target, medium, metered)
 
 
-def _values(stored: Sequence[int], over: Values | None, column: Column) -> Values:
-    modulus = column.maximum + 1
-    return [
-        (value - 1 + (base or 0)) % modulus if value else None
-        for value, base in zip(stored, over or repeat(0, len(stored)), strict=True)
-    ]
+def _named(section: bytes, at: int, names: Sequence[str]) -> _Named:
+    codes, which = section[at + 1 :: 2], section[at + 2 :: 2]
+    _within(which, len(names), "link")
+    return [(_kind_of(code), names[link]) for code, link in zip(codes, which, strict=True)]
+
+
+def _times(steps: Sequence[int], base: int) -> tuple[list[int], bool]:
+    """The times, and whether they ascend for sure: they do unless a step is one back."""
+    times = list(accumulate(steps, initial=base))
+    del times[0]
+    if times[-1] - base < _STEPS:
+        return times, True
+    return [base + (time - base) % _STEPS for time in times], False
+
+
+def _series(which: bytes, named: _Named) -> tuple[Series, ...]:
+    """The series that have readings; one that is named twice is one."""
+    places: list[list[int]] = [[] for _ in named]
+    for position, index in enumerate(which):
+        places[index].append(position)
+    found: dict[tuple[int, str], Series] = {}
+    for (kind, link), positions in zip(named, places, strict=True):
+        if positions:
+            check_link(link)
+            before = found.get((kind.code, link))
+            both = sorted((*before.positions, *positions)) if before else positions
+            found[kind.code, link] = Series(kind, link, both)
+    return tuple(found.values())
+
+
+def _tables(body: bytes, at: int, kinds: Sequence[tuple[Kind, int]]) -> dict[int, Table]:
+    """The table of each kind, to the end of the body."""
+    tables: dict[int, Table] = {}
+    for expected, rows in kinds:
+        kind, given = _kind_of(body[at]), body[at + 1]
+        if kind is not expected:
+            raise ContractError(f"columns of {kind.name} are out of place")
+        if given > len(kind.columns):
+            raise ContractError(f"{given} columns for {kind.name}")
+        start, at = at + 2, at + 2 + Table.size(kind, given, rows)
+        require(at <= len(body), "the body is cut short")
+        tables[kind.code] = Table(kind, given, rows, body[start:at])
+    if at != len(body):
+        raise ContractError(f"{len(body) - at} B too many in the body")
+    return tables
 
 
 def _kind_of(code: int) -> Kind:
@@ -142,7 +205,6 @@ def _kind_of(code: int) -> Kind:
     return kind
 
 
-def _item(items: Sequence[T], index: int, what: str) -> T:
-    if index >= len(items):
-        raise ContractError(f"{what} {index} of {len(items)}")
-    return items[index]
+def _within(indices: bytes, limit: int, what: str) -> None:
+    if indices and max(indices) >= limit:
+        raise ContractError(f"{what} {max(indices)} of {limit}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from infrastructure.local import control, view
+from infrastructure.local.faults import FaultError, FaultPlan
 from infrastructure.local.iot.broker import BrokerError
 from infrastructure.local.process import PortError, tail
 from infrastructure.local.state import StateFolder, read_connection, read_status
@@ -65,6 +66,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="a parameter of the template; may be repeated",
     )
+    up.add_argument(
+        "--faults",
+        type=_seed,
+        metavar="SEED",
+        help="inject faults: duplicates, late records, throttling, crashes, time-outs, partial batches",
+    )
+    up.add_argument(
+        "--fault-rate",
+        action="append",
+        default=[],
+        metavar="FAULT=RATE",
+        help="another rate (0 to 1) for one of the faults, or for all; may be repeated",
+    )
     up.add_argument("--foreground", action="store_true", help="stay until Ctrl-C, then end it")
     down = commands.add_parser("down", parents=[common], help="end what up has started")
     down.set_defaults(command=_down)
@@ -81,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
 def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65_536:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
 
 
@@ -106,11 +126,17 @@ def _up(arguments: argparse.Namespace, state: StateFolder, console: Console) -> 
     if running:
         where = f"pid {running.pid}, {control.describe(state)}"
         return _refuse(f"one is running already ({where}); end it with local-cloud down")
+    try:
+        _check_faults(arguments)
+    except FaultError as exc:
+        return _refuse(str(exc))
     base = arguments.port_base or 0
     wanted = control.Wanted(
         arguments.engine_port or base,
         arguments.mqtt_port or (base and base + 1),
         tuple(arguments.parameter),
+        arguments.faults,
+        tuple(arguments.fault_rate),
     )
     try:
         started = _start(state, wanted, console)
@@ -122,6 +148,12 @@ def _up(arguments: argparse.Namespace, state: StateFolder, console: Console) -> 
         # While it starts, control.start has ended it already.
         return _down(arguments, state, console) if arguments.foreground else INTERRUPTED
     return _refuse("it has ended; see local-cloud logs supervisor")
+
+
+def _check_faults(arguments: argparse.Namespace) -> None:
+    if arguments.fault_rate and arguments.faults is None:
+        raise FaultError("--fault-rate needs --faults SEED")
+    FaultPlan.parse(arguments.faults or 0, arguments.fault_rate)
 
 
 def _start(state: StateFolder, wanted: control.Wanted, console: Console) -> int:
@@ -165,6 +197,8 @@ def _status(arguments: argparse.Namespace, state: StateFolder, console: Console)
     else:
         console.print(view.parts(status))
         console.print(view.counters(status))
+        if faults := view.faults(status.counters):
+            console.print(faults)
         for note in status.notes:
             console.print(f"note: {note}")
     return 0 if alive and status.state in ("running", "starting") else 1

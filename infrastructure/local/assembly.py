@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
-import io
 import logging
-import os
-import shutil
 import time
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infrastructure import package
 from infrastructure.local import engine
-from infrastructure.local.deployment import deploy, differences, template
+from infrastructure.local.deployment import deploy, differences
 from infrastructure.local.deployment.intrinsics import TemplateError
+from infrastructure.local.faults_injection import Injection
+from infrastructure.local.function import schedule
+from infrastructure.local.function.deployed import Host, as_part, workers_detail
 from infrastructure.local.function.runtime import LambdaRuntime, RuntimeSetupError
+from infrastructure.local.function.schedule import ScheduleError, Scheduler
 from infrastructure.local.iot import broker, certificates, policy
 from infrastructure.local.iot.bridge import Bridge, BridgeError, Source
+from infrastructure.local.iot.data_plane import DataPlane
 from infrastructure.local.iot.rule import RuleError
 from infrastructure.local.mapping.mapping import EventSourceMapping, MappingError, MappingSettings
+from infrastructure.local.options import Options
 from infrastructure.local.part import OwnPart, Part, ProcessPart
-from infrastructure.local.process import free_port, is_alive
+from infrastructure.local.process import free_port
 from infrastructure.local.state import REGION, Connection, Counters, StateFolder
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ STARTUP_ERRORS = (
     OSError,
     RuleError,
     RuntimeSetupError,
+    ScheduleError,
     TemplateError,
     broker.BrokerError,
     deploy.DeployError,
@@ -51,19 +53,11 @@ STARTUP_ERRORS = (
 PORT_ATTEMPTS = 3
 """A free port can be taken by another process before ours binds it."""
 STOP_MAPPING_S = 5.0
+STOP_SCHEDULE_S = 2.0
 ENGINE_GRACE_S = 0.5
 """It would wait for idle connections to close; all it has is in memory and goes with it."""
 MAX_WORKERS = 4
 """Processes of the function, some 40 MB each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the operator chose; a port of 0 means a free one."""
-
-    engine_port: int
-    mqtt_port: int
-    parameters: Mapping[str, str]
 
 
 class Assembly:
@@ -76,15 +70,20 @@ class Assembly:
         self._options = options
         self._counters = counters
         self._mapping: EventSourceMapping | None = None
+        self._injection: Injection | None = None
 
     def steps(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """What to do, in order, each under the name of the part that it makes."""
         yield "engine", self._start_engine
         yield "deployment", self._deploy
         yield "broker", self._start_broker
+        if self._options.faults:
+            yield "faults", self._start_faults
         yield "function", self._start_function
         yield "mapping", self._start_mapping
         yield "bridge", self._start_bridge
+        yield "data-plane", self._start_data_plane
+        yield "rollup", self._start_rollup
 
     def iterator_age_ms(self) -> int:
         """How old the oldest record is that the function has not been given."""
@@ -148,41 +147,36 @@ class Assembly:
         )
 
     def _start_bridge(self) -> None:
-        bridge = Bridge(self._clients, self._source, self._counters, lambda: time.time_ns() // 1_000_000)
+        clients = self._injection.clients() if self._injection else self._clients
+        bridge = Bridge(clients, self._source, self._counters, lambda: time.time_ns() // 1_000_000)
         self.parts["bridge"] = OwnPart(bridge.failure, bridge.detail, bridge.stop)
         bridge.start()
+        self._bridge = bridge
+
+    def _start_data_plane(self) -> None:
+        plane = DataPlane(self._bridge.publish)
+        plane.start()
+        self.parts["data-plane"] = OwnPart(plane.failure, lambda: plane.url, plane.stop)
+        self.connection = replace(self.connection, iot_data_url=plane.url)
 
     # --- from the stream to the tables --------------------------------------------------------
 
+    def _start_faults(self) -> None:
+        assert self._options.faults
+        injection = Injection(self._options.faults, self._clients, self._endpoint, self._counters)
+        injection.start()
+        self._injection = injection
+        self.parts["faults"] = OwnPart(injection.failure, lambda: injection.detail, injection.stop)
+
     def _start_function(self) -> None:
         self._settings = self._mapping_settings()
-        deployed = self._clients.lambda_.get_function_configuration(FunctionName=self._settings.function_arn)
-        variables = deployed.get("Environment", {}).get("Variables", {})
-        runtime = LambdaRuntime(
-            self._unpack(deployed["CodeSha256"]),
-            deployed["Handler"],
-            variables | self._access(),
-            float(deployed["Timeout"]),
-            self._state.log("function"),
-            self._counters,
-            self._workers(),
-            function_name=deployed["FunctionName"],
-            function_arn=deployed["FunctionArn"],
-            memory_mb=deployed["MemorySize"],
-            scratch=self._scratch(),
-        )
-        runtime.start()
-        self._runtime = runtime
-        self.parts["function"] = OwnPart(
-            lambda: "",
-            lambda: _workers_detail(runtime),
-            runtime.stop,
-            lambda: next(iter(runtime.pids), os.getpid()),
-        )
+        self._runtime = self._started(self._settings.function_arn, "function", self._workers())
+        self.parts["function"] = as_part(self._runtime)
 
     def _start_mapping(self) -> None:
+        function = self._injection.function(self._runtime) if self._injection else self._runtime
         mapping = EventSourceMapping(
-            self._clients.kinesis, self._clients.s3, self._settings, self._runtime, self._counters
+            self._clients.kinesis, self._clients.s3, self._settings, function, self._counters
         )
         mapping.start()
         self._mapping = mapping
@@ -192,40 +186,46 @@ class Assembly:
             lambda: mapping.stop(STOP_MAPPING_S),
         )
 
+    def _start_rollup(self) -> None:
+        """The function that a schedule calls, and the schedule; it has no other caller."""
+        name = self._only(deploy.SCHEDULE)
+        planned = schedule.parse(self._clients.scheduler.get_schedule(Name=name))
+        runtime = self._started(planned.function_arn, "rollup", 1)
+        scheduler = Scheduler(planned, runtime, self._counters)
+
+        def stop() -> None:
+            runtime.stop()  # a call under way ends with it
+            scheduler.stop(STOP_SCHEDULE_S)
+
+        self.parts["rollup"] = OwnPart(
+            scheduler.failure, lambda: f"every {planned.every_s:.0f} s, {workers_detail(runtime)}", stop
+        )
+        scheduler.start()
+
     def _mapping_settings(self) -> MappingSettings:
-        names = [name for name, kind in self._plan.types.items() if kind == deploy.MAPPING]
-        if len(names) != 1:
-            raise MappingError(f"the template has {len(names)} event source mappings, not 1")
-        uuid = self._deployment.physical_ids[names[0]]
+        uuid = self._only(deploy.MAPPING)
         return MappingSettings.from_description(
             dict(self._clients.lambda_.get_event_source_mapping(UUID=uuid))
         )
 
-    def _unpack(self, code_sha256: str) -> Path:
-        """A folder with exactly the code that the function was deployed with."""
-        key = base64.b64decode(code_sha256).hex()
-        content = self._clients.s3.get_object(Bucket=template.ARTIFACTS, Key=key)["Body"].read()
-        folder = self._state.path / "function"
-        shutil.rmtree(folder, ignore_errors=True)
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            archive.extractall(folder)
-        return folder
+    def _only(self, kind: str) -> str:
+        """The physical id of the one resource of a type."""
+        names = [name for name, found in self._plan.types.items() if found == kind]
+        if len(names) != 1:
+            raise TemplateError(f"the template has {len(names)} resources of {kind}, not 1")
+        return self._deployment.physical_ids[names[0]]
 
-    def _scratch(self) -> Path:
-        """A folder of ours, empty: whoever is killed leaves nothing that the next one does not clear."""
-        folder = self._state.path / "layer"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        return folder
-
-    def _access(self) -> dict[str, str]:
-        return {
-            "AWS_ENDPOINT_URL": self._endpoint,
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": engine.ACCESS_KEY_ID,
-            "AWS_SECRET_ACCESS_KEY": engine.SECRET_ACCESS_KEY,
-        }
+    def _started(self, function: str, part: str, workers: int) -> LambdaRuntime:
+        """The running function of that name or ARN."""
+        data_url = self.connection.iot_data_url
+        host = Host(self._clients, self._state, self._counters, self._endpoint, data_url)
+        if self._injection:
+            host = self._injection.host(host)
+        runtime = host.runtime(function, part, workers)
+        if self._injection:
+            self._injection.watch(runtime)
+        runtime.start()
+        return runtime
 
     def _workers(self) -> int:
         """Lambda runs as many at a time as there are shards times the parallelisation factor."""
@@ -246,11 +246,3 @@ class Assembly:
             else:
                 break
         return port
-
-
-def _workers_detail(runtime: LambdaRuntime) -> str:
-    """How many processes the function has; one that has ended is replaced when the next event comes."""
-    pids = runtime.pids
-    ended = [pid for pid in pids if not is_alive(pid)]
-    lost = f", {len(ended)} ended: replaced with the next event" if ended else ""
-    return f"{len(pids)} process{'es' if len(pids) > 1 else ''}{lost}"

@@ -40,6 +40,10 @@ class Wanted:
     mqtt_port: int = 0
     parameters: tuple[str, ...] = ()
     """Name=Value."""
+    faults: int | None = None
+    """Seed of the faults to inject; none when None."""
+    fault_rates: tuple[str, ...] = ()
+    """Fault=Rate."""
 
 
 def supervisor(state: StateFolder) -> ProcessMark | None:
@@ -110,6 +114,10 @@ def _spawn(state: StateFolder, wanted: Wanted) -> subprocess.Popen[bytes]:
     command += ["--engine-port", str(wanted.engine_port), "--mqtt-port", str(wanted.mqtt_port)]
     for parameter in wanted.parameters:
         command += ["--parameter", parameter]
+    if wanted.faults is not None:
+        command += ["--faults", str(wanted.faults)]
+    for rate in wanted.fault_rates:
+        command += ["--fault-rate", rate]
     with state.log("supervisor").open("ab") as output:
         # A session of its own: it outlives the terminal, and Ctrl-C there does not reach it.
         return subprocess.Popen(

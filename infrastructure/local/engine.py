@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 ACCESS_KEY_ID = "linkpulse-local"
 SECRET_ACCESS_KEY = "not-a-secret"
 ACCOUNT = "000000000000"
-SERVICES = "cloudformation,cloudwatch,dynamodb,events,iam,iot,iot-data,kinesis,kms,lambda,logs,s3,sns,sqs,sts"
+SERVICES = (
+    "cloudformation,cloudwatch,dynamodb,events,iam,iot,iot-data,kinesis,kms,lambda,logs,s3,scheduler,"
+    "sns,sqs,sts"
+)
 
 
 class EngineError(Exception):
@@ -106,8 +109,10 @@ class Clients:
     lambda_: LambdaClient
     s3: S3Client
     cloudwatch: Any
+    events: Any
     iam: Any
     logs: Any
+    scheduler: Any
     sns: Any
 
 
@@ -136,7 +141,9 @@ def connect(url: str) -> Clients:
         lambda_=client("lambda"),
         s3=client("s3"),
         cloudwatch=client("cloudwatch"),
+        events=client("events"),
         iam=client("iam"),
         logs=client("logs"),
+        scheduler=client("scheduler"),
         sns=client("sns"),
     )

@@ -102,6 +102,8 @@ class Connection:
     mqtt_port: int
     ca: str
     """Path of the CA certificate that signed the broker's certificate."""
+    iot_data_url: str = ""
+    """Where AWS IoT Data's Publish is answered."""
 
 
 @dataclass(frozen=True, slots=True)

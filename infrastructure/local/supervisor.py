@@ -20,7 +20,9 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from infrastructure.local import part as parts
-from infrastructure.local.assembly import STARTUP_ERRORS, Assembly, Options
+from infrastructure.local.assembly import STARTUP_ERRORS, Assembly
+from infrastructure.local.faults import FaultPlan
+from infrastructure.local.options import Options
 from infrastructure.local.process import end, family, write_marks
 from infrastructure.local.state import (
     Counters,
@@ -41,6 +43,7 @@ LOGGERS = {
     "supervisor": ("",),
     "bridge": ("iot", "worker"),
     "mapping": ("mapping",),
+    "faults": ("faults_stream",),
 }
 """Which packages and modules write into the log of which part."""
 
@@ -170,6 +173,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--engine-port", type=int, default=0)
     parser.add_argument("--mqtt-port", type=int, default=0)
     parser.add_argument("--parameter", action="append", default=[])
+    parser.add_argument("--faults", type=int, default=None)
+    parser.add_argument("--fault-rate", action="append", default=[])
     arguments = parser.parse_args(argv)
     state = StateFolder(arguments.state)
     state.create()
@@ -181,7 +186,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         _log_to_files(state)
         given = dict(each.split("=", 1) for each in arguments.parameter)
-        options = Options(arguments.engine_port, arguments.mqtt_port, given)
+        seed = arguments.faults
+        faults = None if seed is None else FaultPlan.parse(seed, arguments.fault_rate)
+        options = Options(arguments.engine_port, arguments.mqtt_port, given, faults)
         return Supervisor(state, options, _Asked().event).run()
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from rich.markup import escape
 from rich.table import Table
 
+from infrastructure.local.faults import PREFIX, injected
 from infrastructure.local.state import Connection, Status
 
 COLOURS = {"running": "green", "starting": "yellow", "stopping": "yellow", "failed": "bold red"}
@@ -53,8 +55,21 @@ def counters(status: Status) -> Table:
     table.add_column()
     table.add_column(justify="right")
     for name, value in sorted(status.counters.items()):
-        table.add_row(name, f"{value:,}")
+        if not name.startswith(PREFIX):
+            table.add_row(name, f"{value:,}")
     table.add_row("stream lag", f"{status.iterator_age_ms / 1000:.1f} s")
+    return table
+
+
+def faults(counters: Mapping[str, int]) -> Table | None:
+    """What was injected so far, None when nothing was."""
+    if not any(name.startswith(PREFIX) for name in counters):
+        return None
+    table = Table(title="Faults injected", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for meaning, count in injected(counters).items():
+        table.add_row(meaning, f"{count:,}", style="" if count else "dim")
     return table
 
 

@@ -11,7 +11,20 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import agent, echo, echo_memory, footprint, ingest, spool, start, traffic, wire
+from tests.benchmarks import (
+    agent,
+    cost,
+    echo,
+    echo_memory,
+    exactness,
+    footprint,
+    ingest,
+    spool,
+    start,
+    sustained,
+    traffic,
+    wire,
+)
 from tests.benchmarks.paired import Row
 
 SUITES: dict[str, Callable[[], list[Row]]] = {
@@ -24,6 +37,9 @@ SUITES: dict[str, Callable[[], list[Row]]] = {
     "footprint": footprint.rows,
     "start": start.rows,
     "traffic": traffic.rows,
+    "cost": cost.rows,
+    "sustained": sustained.rows,
+    "exactness": exactness.rows,
 }
 
 

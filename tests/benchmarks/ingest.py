@@ -1,68 +1,46 @@
-"""The ingest function beside the usual one: a JSON message and an item for each reading."""
+"""The ingest function beside the usual one, in process, over HTTP, and at its cold start."""
 
 from __future__ import annotations
 
-import base64
-import json
-from typing import Any
-
-from cloud.dynamo import Patience
-from cloud.ingest import Pipeline
-from cloud.registry import Registry
-from cloud.settings import Settings
-from cloud.store import Store
-from edge_agent.contract import Batch, describe_reading
+from tests.benchmarks import ingest_cold, ingest_peer, ingest_wire
+from tests.benchmarks.ingest_fleet import READINGS, Minutes, Tables, pipeline_on, whole_messages
 from tests.benchmarks.paired import Row, rates
-from tests.cloud.records import NOW, envelope, fleet_batch, records
 
-BATCHES = 50
-SETTINGS = Settings("bench", "readings", "latest", "registry", "quarantine", False, 30)
-PATIENCE = Patience(lambda: 60.0, lambda _: None, lambda: 0.5)
-
-
-class Sink:
-    """A DynamoDB that takes everything at once, so that only our own work is counted."""
-
-    def batch_write_item(self, **_request: Any) -> dict[str, Any]:
-        return {"UnprocessedItems": {}}
-
-    def update_item(self, **_request: Any) -> dict[str, Any]:
-        return {}
-
-    def batch_get_item(self, **_request: Any) -> dict[str, Any]:
-        return {"Responses": {}, "UnprocessedKeys": {}}
-
-
-def naive(messages: list[bytes], sink: Sink) -> None:
-    """Decode each message, check it is complete, and write it as an item, 25 a request."""
-    items = []
-    for message in messages:
-        reading = json.loads(base64.b64decode(message))
-        key = {
-            "p": {"S": f"{reading.pop('gateway')}#{reading.pop('link')}"},
-            "s": {"N": str(reading.pop("at_ms"))},
-        }
-        columns = {name: {"N": str(value)} for name, value in reading.items() if isinstance(value, int)}
-        items.append({"PutRequest": {"Item": key | columns}})
-    for at in range(0, len(items), 25):
-        sink.batch_write_item(RequestItems={"readings": items[at : at + 25]})
+LEAST_A_SECOND = 300_000
+LEAST_TIMES_PEER = 10
+WARM, REPEATS = 6, 7
+PEER = "Powertools, pydantic"
 
 
 def rows() -> list[Row]:
-    """Readings a second of CPU time from the stream's records to built writes."""
-    batches = [fleet_batch(f"gw-{number:04d}", NOW - 60_000, seed=number) for number in range(BATCHES)]
-    given = records(*map(envelope, batches))
-    messages = [message for batch in batches for message in _messages(batch)]
-    sink: Any = Sink()
-    pipeline = Pipeline(SETTINGS, Store(sink), Registry(sink, "registry", lambda: 0.0), lambda _: None)
-
-    def ours() -> None:
-        assert pipeline.run(given, PATIENCE, NOW) == {"batchItemFailures": []}
-
-    pair = rates(ours, lambda: naive(messages, sink), len(messages), repeats=5)
-    return [Row("ingest, record to writes", "readings/s", *pair, "json, item a reading")]
+    """Readings a second of CPU time on one core, and seconds of CPU time of a cold start."""
+    return [*_in_process(), *ingest_wire.rows(), *ingest_cold.rows()]
 
 
-def _messages(batch: Batch) -> list[bytes]:
-    rows = ({"gateway": batch.gateway, **describe_reading(reading)} for reading in batch.readings)
-    return [base64.b64encode(json.dumps(row).encode()) for row in rows]
+def _in_process() -> list[Row]:
+    """From the stream's records to built writes, the latest states of a running fleet included."""
+    minutes, tables = Minutes(WARM + 3 * REPEATS), Tables()
+    pipeline = pipeline_on(tables, workers=1)
+    for _ in range(WARM):
+        minutes.run(pipeline)
+    singly, whole = minutes.messages(), whole_messages(minutes.batches[0])
+
+    def peer() -> None:
+        assert ingest_peer.run(singly, tables, ingest_peer.One) == {"batchItemFailures": []}
+
+    def spare() -> None:
+        response = ingest_peer.run(singly, tables, ingest_peer.One, ingest_peer.by_hand)
+        assert response == {"batchItemFailures": []}
+
+    def batched() -> None:
+        assert ingest_peer.run(whole, tables, ingest_peer.Several) == {"batchItemFailures": []}
+
+    unit, what = "readings/s", "ingest to writes"
+    first = rates(lambda: minutes.run(pipeline), peer, READINGS, REPEATS)
+    second = rates(lambda: minutes.run(pipeline), spare, READINGS, REPEATS)
+    third = rates(lambda: minutes.run(pipeline), batched, READINGS, REPEATS)
+    return [
+        Row(what, unit, *first, PEER, at_least=LEAST_TIMES_PEER, least=LEAST_A_SECOND),
+        Row("... its values by hand", unit, *second, PEER),
+        Row("... its records of 60", unit, *third, PEER),
+    ]

@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of ours beside the peer's; `ratio` is ours / peer, and `most` bounds ours itself."""
+    """One figure of ours beside the peer's; `ratio` is ours / peer, `most` and `least` bound ours itself."""
 
     what: str
     unit: str
@@ -22,6 +22,7 @@ class Row:
     at_most: float | None = None
     at_least: float | None = None
     most: float | None = None
+    least: float | None = None
     not_measured: str = ""
     """Why there is no figure; such a row is neither reached nor missed."""
 
@@ -35,7 +36,10 @@ class Row:
             return f"<= {self.most:g} {self.unit}"
         if self.at_most is not None:
             return f"<= {self.at_most:g}"
-        return f">= {self.at_least:g}" if self.at_least is not None else "-"
+        bounds = [] if self.at_least is None else [f">= {self.at_least:g}"]
+        if self.least is not None:
+            bounds.append(f">= {self.least:,.0f}")
+        return ", ".join(bounds) or "-"
 
     @property
     def reached(self) -> bool:
@@ -43,7 +47,8 @@ class Row:
             return True
         low = self.at_least is None or self.ratio >= self.at_least
         high = self.at_most is None or self.ratio <= self.at_most
-        return low and high and (self.most is None or self.ours <= self.most)
+        enough = self.least is None or self.ours >= self.least
+        return low and high and enough and (self.most is None or self.ours <= self.most)
 
     def as_json(self) -> dict[str, Any]:
         if self.not_measured:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,10 @@ from moto import mock_aws
 
 from cloud.dynamo import Patience
 from cloud.ingest import Pipeline
+from cloud.keys import DAY_MS, is_chunk
+from cloud.latest import Latest
+from cloud.latest_store import LatestStore
+from cloud.link_change import Change
 from cloud.registry import Registry
 from cloud.settings import Settings
 from cloud.store import Store
@@ -45,6 +50,21 @@ def patience(clock: Clock | None = None) -> Patience:
     return Patience(lambda: clock.left_s, clock.sleep, lambda: 1.0)
 
 
+class Bus:
+    """Keeps what it is told; ``takes`` says whether it takes a change."""
+
+    def __init__(self) -> None:
+        self.told: list[Change] = []
+        self.takes: Callable[[Change], bool] = lambda _change: True
+
+    def tell(
+        self, changes: Sequence[Change], states: Mapping[str, Latest], remains: Callable[[], bool]
+    ) -> set[str]:
+        taken = [change for change in changes if remains() and self.takes(change)]
+        self.told += taken
+        return {change.id for change in taken}
+
+
 @dataclass(frozen=True)
 class Cloud:
     """The tables of one stack."""
@@ -52,6 +72,8 @@ class Cloud:
     client: Any
     settings: Settings
     said: list[Mapping[str, Any]] = field(default_factory=list)
+    bus: Bus = field(default_factory=Bus)
+    tokens: Iterator[str] = field(default_factory=lambda: map(str, itertools.count()))
 
     def pipeline(self, client: Any = None, workers: int = 1, **changes: Any) -> Pipeline:
         """The pipeline on these tables, through ``client`` when given."""
@@ -60,7 +82,10 @@ class Cloud:
         )
         through = client or self.client
         registry = Registry(through, settings.registry_table, lambda: 0.0)
-        return Pipeline(settings, Store(through, workers), registry, self.said.append)
+        keep_ms = settings.latest_days * DAY_MS
+        states = LatestStore(through, settings.latest_table, registry, self.bus, keep_ms, workers)
+        token = self.tokens.__next__
+        return Pipeline(settings, Store(through), registry, states, self.said.append, token)
 
     def ingest(self, records: list[Any], now_ms: int = 0, **changes: Any) -> list[dict[str, str]]:
         """Run the pipeline over records; returns the reported failures."""
@@ -74,6 +99,10 @@ class Cloud:
     def items(self, table: str) -> list[dict[str, Any]]:
         """All items of a table."""
         return list(self.client.scan(TableName=getattr(self.settings, f"{table}_table"))["Items"])
+
+    def chunks(self) -> list[dict[str, Any]]:
+        """The items of sealed batches."""
+        return [item for item in self.items("readings") if is_chunk(item["p"]["S"])]
 
     def everything(self) -> str:
         """All tables as a text to compare."""
@@ -130,7 +159,16 @@ def aws() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def stack(aws: None) -> Target:
+def session(aws: None) -> Iterator[None]:
+    """One boto3 session for all targets on AWS; each would read megabytes of JSON before its first client."""
+    shared, own = boto3.Session(), Target.session
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Target, "session", lambda self: own(self) if self.is_local else shared)
+        yield
+
+
+@pytest.fixture(scope="module")
+def stack(session: None) -> Target:
     """A deployed stack."""
     boto3.client("cloudformation").create_stack(StackName=STACK, TemplateBody=_template())
     return Target(STACK)
@@ -150,4 +188,5 @@ def target(stack: Target) -> Iterator[Target]:
 def cloud(target: Target) -> Cloud:
     """The stack's tables and the settings that the template would give the function."""
     tables = {f"{name.removesuffix('Table').lower()}_table": target.output(name) for name in TABLES}
-    return Cloud(target.dynamodb(), Settings(stage="test", allow_direct=False, retention_days=30, **tables))
+    settings = Settings(stage="test", allow_direct=False, retention_days=30, latest_days=7, **tables)
+    return Cloud(target.dynamodb(), settings)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import random
+import zlib
 from collections.abc import Iterable
 from typing import Any
 
 from edge_agent.contract import Batch, Flag, Link, Outcome, Reading, encode, not_measured
+from edge_agent.contract.pack import ENVELOPE
 from edge_agent.probes.simulated import LinkModel
 
 NOW = 1_795_300_000_000
@@ -103,3 +105,14 @@ def record(data: bytes, sequence: int, shard: int = 0) -> dict[str, Any]:
 def records(*data: bytes, first: int = 100) -> list[dict[str, Any]]:
     """Records with consecutive sequence numbers."""
     return [record(each, first + index) for index, each in enumerate(data)]
+
+
+def inflated(payload: bytes) -> bytes:
+    """The body of a packed batch."""
+    return zlib.decompress(payload[ENVELOPE.size :], -15)
+
+
+def deflated(body: bytes) -> bytes:
+    """A body under a right checksum."""
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
+    return ENVELOPE.pack(1, zlib.crc32(body)) + deflate.compress(body) + deflate.flush()

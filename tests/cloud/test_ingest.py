@@ -1,20 +1,15 @@
-"""The ingest pipeline on a table engine: what lands, what is set aside, what is reported."""
+"""The ingest pipeline on a table engine: what lands, what is set aside, what is said."""
 
 from __future__ import annotations
 
-import base64
 import json
-import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from cloud import chunk, ingest, poison
+from cloud import chunk, latest, poison
+from cloud.latest import Neighbour
 from edge_agent.contract import Batch, Link, encode, encode_json
-from tests.cloud.conftest import Clock, Faulty, patience
 from tests.cloud.records import (
     EPOCH,
     NOW,
@@ -24,21 +19,11 @@ from tests.cloud.records import (
     envelope,
     fleet_batch,
     interface,
-    record,
     records,
 )
 
 if TYPE_CHECKING:
     from tests.cloud.conftest import Cloud
-
-
-def throttled(operation: str) -> ClientError:
-    error = {"Error": {"Code": "ProvisionedThroughputExceededException", "Message": "slow down"}}
-    return ClientError(error, operation)  # type: ignore[arg-type]
-
-
-def invalid(operation: str) -> ClientError:
-    return ClientError({"Error": {"Code": "ValidationException", "Message": "bad item"}}, operation)
 
 
 # --- what lands -----------------------------------------------------------------------------------
@@ -181,258 +166,9 @@ def test_backlog_is_stored_and_never_replaces_the_latest_state(cloud: Cloud) -> 
     backlog = batch(readings=[echo(at_ms=NOW - 3_600_000, p50=9_999)], sequence=3)
     cloud.ingest(records(envelope(backlog)))
     assert cloud.items("latest") == before
-    assert len(cloud.items("readings")) == 2
+    assert len(cloud.chunks()) == 2
     cloud.ingest(records(envelope(batch("only-backlog", readings=backlog.readings))))
     assert len(cloud.items("latest")) == 1
-
-
-# --- poison ---------------------------------------------------------------------------------------
-
-POISON = [
-    b"",
-    b"not json",
-    b"[]",
-    b"null",
-    b"[" * 100_000,
-    b'{"b": 1}',
-    b'{"b": "AAAA"}',
-    b'{"b": "!!", "thing": "gw-1", "client": "gw-1", "rx": 1795300000000}',
-    b'{"b": "AAAA", "thing": "gw-1", "client": "gw-1", "rx": 1e300}',
-    b'{"b": "AAAA", "thing": "gw-1", "client": "gw-1", "rx": true}',
-    b'{"b": "AAAA", "thing": "gw-1", "client": "gw-1", "rx": -5}',
-    b'{"b": "AAAA", "thing": "gw-1", "rx": 1795300000000}',
-    b'{"b": "AAAA", "thing": "gw-1", "rx": 1795300000000, "source": "rule"}',
-    b'{"b": "AAAA", "thing": "\\ud800", "client": "x", "rx": 1795300000000}',
-    envelope(b""),
-    envelope(b"\x01garbage"),
-    envelope(b"{}"),
-    envelope(b'{"\xff": 1}'),
-    envelope(encode(batch())[:-1]),
-    envelope(b"x" * 140_000),
-    envelope(encode_json(batch()).replace(b'"echo"', b'"smoke"')),
-]
-
-
-@pytest.mark.parametrize("data", POISON, ids=range(len(POISON)))
-def test_poison_is_quarantined_with_a_reason_and_its_neighbours_are_stored(cloud: Cloud, data: bytes) -> None:
-    event = records(envelope(batch("before")), data, envelope(batch("after")))
-    assert cloud.ingest(event) == []
-    assert {item["p"]["S"] for item in cloud.items("readings")} == {"before#20261121", "after#20261121"}
-    (item,) = cloud.items("quarantine")
-    found = poison.parse(item)
-    assert found.reason
-    assert found.code in ("envelope", "contract")
-    assert item["position"]["S"] == "shardId-000000000000 101"
-    assert item["p"]["S"] == "Q#20261121"
-    assert cloud.counts["Quarantined"] == 1
-    assert cloud.counts["Batches"] == 2
-
-
-def test_a_record_whose_data_are_not_base64_is_quarantined(cloud: Cloud) -> None:
-    broken = record(b"", 5)
-    broken["kinesis"]["data"] = '{"b": "plain JSON"}'
-    assert cloud.ingest([broken]) == []
-    assert poison.parse(cloud.items("quarantine")[0]).payload == b'{"b": "plain JSON"}'
-
-
-def test_a_large_poisonous_payload_is_kept_in_part_and_said_to_be(cloud: Cloud) -> None:
-    cloud.ingest(records(envelope(b"y" * 50_000)))
-    found = poison.parse(cloud.items("quarantine")[0])
-    assert (found.size, len(found.payload), found.truncated) == (50_000, 32_768, True)
-
-
-def test_the_log_names_a_quarantined_record_and_never_holds_its_payload(cloud: Cloud) -> None:
-    cloud.ingest(records(envelope(b'{"secret-marker\xff": "secret-marker"}')))
-    line = next(line for line in cloud.said if line.get("event") == "quarantined")
-    assert line["rule"] == "contract"
-    assert line["sequence"] == "100"
-    assert "secret-marker" not in json.dumps(cloud.said)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=6,
-)
-ENVELOPE_LIKE = st.fixed_dictionaries(
-    {},
-    optional={
-        "b": JSON | st.binary(max_size=40).map(lambda raw: base64.b64encode(raw).decode()),
-        "thing": JSON | st.sampled_from(["gw-1", "\ud800", ""]),
-        "client": JSON | st.just("gw-1"),
-        "rx": JSON | st.just(NOW) | st.integers(0, 10**14),
-        "source": JSON | st.just("direct"),
-    },
-)
-PAYLOADS = st.builds(
-    lambda at, flip: bytes([*encode(batch())[:at], flip, *encode(batch())[at + 1 :]]),
-    st.integers(0, len(encode(batch())) - 1),
-    st.integers(0, 255),
-)
-RECORDS = st.one_of(
-    JSON,
-    st.binary(max_size=60).map(lambda data: record(data, 1)),
-    ENVELOPE_LIKE.map(lambda given: record(json.dumps(given).encode(), 2)),
-    PAYLOADS.map(lambda payload: record(envelope(payload), 3)),
-    st.builds(
-        lambda name, value: {**record(b"", 4), "kinesis": {name: value}},
-        st.sampled_from(["data", "sequenceNumber", "approximateArrivalTimestamp"]),
-        JSON,
-    ),
-)
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=st.lists(RECORDS, max_size=4), place=st.integers(0, 4), number=st.integers(0, 10**9))
-def test_whatever_the_records_hold_nothing_is_raised_or_retried_and_good_neighbours_are_stored(
-    cloud: Cloud, content: list[Any], place: int, number: int
-) -> None:
-    good = batch(f"good-{number}")
-    event = [*content[:place], record(envelope(good), 9), *content[place:]]
-    assert cloud.ingest(event, allow_direct=True) == []
-    key = {"p": {"S": f"good-{number}#20261121"}, "s": {"S": f"{good.first_ms:013d}#{EPOCH:016x}#0000000000"}}
-    stored = cloud.client.get_item(TableName=cloud.settings.readings_table, Key=key)
-    assert bytes(stored["Item"]["b"]["B"]) == encode(good)
-
-
-# --- failures -------------------------------------------------------------------------------------
-
-
-def test_unprocessed_items_are_tried_again_until_they_are_stored(cloud: Cloud) -> None:
-    rng = random.Random(3)
-    calls = []
-
-    def fault(operation: str, request: dict[str, Any]) -> Any:
-        if operation != "batch_write_item":
-            return None
-        calls.append(request)
-        table = cloud.settings.readings_table
-        if len(calls) > 4 or table not in request["RequestItems"]:
-            return None
-        left = [each for each in request["RequestItems"][table] if rng.random() < 0.5]
-        done = [each for each in request["RequestItems"][table] if each not in left]
-        if done:
-            cloud.client.batch_write_item(RequestItems={table: done})
-        return {"UnprocessedItems": {table: left} if left else {}}
-
-    event = records(*(envelope(batch(f"gw-{number}")) for number in range(20)))
-    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == []
-    assert len(cloud.items("readings")) == 20
-    assert len(calls) > 1
-
-
-def test_a_transient_failure_reports_the_lowest_sequence_alone_and_counts_what_came_before(
-    cloud: Cloud,
-) -> None:
-    def fault(operation: str, request: dict[str, Any]) -> Any:
-        if operation == "batch_write_item":
-            left = {
-                table: [each for each in puts if each["PutRequest"]["Item"]["p"]["S"][:4] in ("gw-3", "gw-5")]
-                for table, puts in request["RequestItems"].items()
-            }
-            for table, puts in request["RequestItems"].items():
-                done = [each for each in puts if each not in left[table]]
-                if done:
-                    cloud.client.batch_write_item(RequestItems={table: done})
-            return {"UnprocessedItems": left}
-        return None
-
-    event = records(*(envelope(batch(f"gw-{number}")) for number in range(7)), first=98)
-    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == [{"itemIdentifier": "101"}]
-    assert len(cloud.items("readings")) == 5
-    assert cloud.counts["Batches"] == 3
-    assert cloud.counts["Retried"] == 2
-    assert cloud.ingest(event[3:]) == []
-    assert cloud.counts["Batches"] == 4
-    assert len(cloud.items("readings")) == len(cloud.items("latest")) == 7
-
-
-def test_sequence_numbers_are_compared_as_numbers(cloud: Cloud) -> None:
-    def fault(operation: str, request: dict[str, Any]) -> Any:
-        raise throttled(operation)
-
-    event = records(*(envelope(batch(f"gw-{number}")) for number in range(3)), first=9)
-    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == [{"itemIdentifier": "9"}]
-
-
-@pytest.mark.parametrize("operation", ["batch_write_item", "update_item"])
-@pytest.mark.parametrize("error", [throttled, lambda _: ConnectTimeoutError(endpoint_url="http://x")])
-def test_a_write_that_fails_for_a_while_is_tried_again(cloud: Cloud, operation: str, error: Any) -> None:
-    failing = iter([True] * 5)
-
-    def fault(called: str, request: dict[str, Any]) -> Any:
-        if called == operation and next(failing, False):
-            raise error(called)
-
-    event = records(envelope(batch("gw-1")), envelope(batch("gw-2")))
-    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == []
-    assert len(cloud.items("readings")) == len(cloud.items("latest")) == 2
-
-
-def test_a_latest_state_that_cannot_be_written_is_reported_and_heals_with_the_retry(cloud: Cloud) -> None:
-    def fault(operation: str, request: dict[str, Any]) -> Any:
-        if operation == "update_item" and request["Key"]["gateway"]["S"] == "gw-2":
-            raise throttled(operation)
-
-    event = records(*(envelope(batch(f"gw-{number}")) for number in range(4)))
-    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == [{"itemIdentifier": "102"}]
-    assert cloud.ingest(event[2:]) == []
-    assert len(cloud.items("latest")) == 4
-
-
-def test_retries_end_before_the_function_is_ended(cloud: Cloud) -> None:
-    def fault(operation: str, request: dict[str, Any]) -> Any:
-        raise throttled(operation)
-
-    clock = Clock(60)
-    client = Faulty(cloud.client, fault)
-    answer = cloud.pipeline(client=client).run(records(envelope(batch())), patience(clock), NOW)
-    assert answer == {"batchItemFailures": [{"itemIdentifier": "100"}]}
-    assert clock.left_s >= 15
-    assert len(clock.slept) > 5
-    assert max(clock.slept) <= 2
-
-
-def test_one_item_that_the_store_refuses_is_quarantined_and_its_neighbours_are_stored(cloud: Cloud) -> None:
-    def fault(operation: str, request: dict[str, Any]) -> Any:
-        if operation in ("batch_write_item", "put_item") and "odd#" in repr(request):
-            raise invalid(operation)
-
-    event = records(*(envelope(batch(name)) for name in ("gw-1", "odd", "gw-2")))
-    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == []
-    assert {item["p"]["S"][:4] for item in cloud.items("readings")} == {"gw-1", "gw-2"}
-    found = poison.parse(cloud.items("quarantine")[0])
-    assert (found.code, found.thing) == ("refused", "odd")
-    assert "ValidationException: bad item" in found.reason
-    assert cloud.counts["Batches"] == 2
-
-
-def test_a_missing_permission_is_not_the_records_fault(cloud: Cloud) -> None:
-    def fault(operation: str, request: dict[str, Any]) -> Any:
-        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, operation)
-
-    event = records(envelope(batch()))
-    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == [{"itemIdentifier": "100"}]
-    assert cloud.items("quarantine") == []
-
-
-def test_poison_that_cannot_be_quarantined_stays_in_the_stream(cloud: Cloud) -> None:
-    def fault(operation: str, request: dict[str, Any]) -> Any:
-        if cloud.settings.quarantine_table in repr(request):
-            raise invalid(operation)
-
-    event = records(envelope(batch()), b"poison")
-    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == [{"itemIdentifier": "101"}]
-    assert cloud.counts["Quarantined"] == 0
-
-
-def test_without_the_registry_readings_are_stored_and_shown_all_the_same(cloud: Cloud) -> None:
-    def fault(operation: str, request: dict[str, Any]) -> Any:
-        if operation == "batch_get_item":
-            raise throttled(operation)
-
-    assert cloud.ingest(records(envelope(batch())), client=Faulty(cloud.client, fault)) == []
-    assert len(cloud.items("readings")) == len(cloud.items("latest")) == 1
 
 
 # --- the latest state and the metrics -------------------------------------------------------------
@@ -442,19 +178,19 @@ def test_the_latest_state_names_peers_from_this_batch_and_from_earlier_ones(clou
     links = [Link("a.b", peer="far", medium="radio"), Link("a.c", peer="near")]
     cloud.ingest(records(envelope(batch(links=links[:1], sequence=0))))
     cloud.ingest(records(envelope(batch(links=links[1:], readings=[echo("a.c")], sequence=1))))
-    (latest,) = cloud.items("latest")
-    assert latest["l#a.b"] == {"L": [{"S": "far"}, {"S": "radio"}]}
-    assert latest["l#a.c"] == {"L": [{"S": "near"}, {"S": ""}]}
+    (item,) = cloud.items("latest")
+    assert latest.parse(item).links == {"a.b": Neighbour("far", "radio"), "a.c": Neighbour("near", "")}
     later = batch(readings=[echo(at_ms=NOW - 1_000), interface(), denied("a.d")], sequence=2)
     cloud.ingest(records(envelope(later)))
-    (latest,) = cloud.items("latest")
-    assert latest["l#a.b"] == {"L": [{"S": "far"}, {"S": "radio"}]}
-    assert {name for name in latest if name.startswith("s#")} == {
-        "s#echo#a.b",
-        "s#echo#a.c",
-        "s#interface#a.b",
-        "s#echo#a.d",
-    }
+    (item,) = cloud.items("latest")
+    state = latest.parse(item)
+    assert state.links["a.b"] == Neighbour("far", "radio")
+    assert [(each.reading.kind, each.reading.link) for each in state.series] == [
+        ("echo", "a.b"),
+        ("interface", "a.b"),
+        ("echo", "a.c"),
+        ("echo", "a.d"),
+    ]
 
 
 def test_the_metrics_line_is_in_the_embedded_metric_format(cloud: Cloud) -> None:
@@ -470,57 +206,16 @@ def test_the_metrics_line_is_in_the_embedded_metric_format(cloud: Cloud) -> None
         "Quarantined": 1,
         "Retried": 0,
         "Future": 0,
+        "Late": 0,
+        "BeyondWindow": 0,
+        "Changes": 0,
+        "ChangesWaiting": 0,
+        "ChangesDropped": 0,
+        "LatestUnreadable": 0,
+        "LatestLeftOut": 0,
     }
 
 
 def test_an_empty_event_is_fine(cloud: Cloud) -> None:
     assert cloud.ingest([]) == []
     assert cloud.counts["Batches"] == 0
-
-
-# --- as AWS sees it -------------------------------------------------------------------------------
-
-
-def test_the_function_makes_only_the_calls_that_its_role_allows(cloud: Cloud) -> None:
-    """infrastructure/template.yaml grants just these, table by table."""
-    called: set[tuple[str, str]] = set()
-    names = {getattr(cloud.settings, name): name for name in type(cloud.settings).__slots__}
-
-    def fault(operation: str, request: dict[str, Any]) -> Any:
-        tables = request.get("RequestItems") or [request["TableName"]]
-        called.update((operation, names[table]) for table in tables)
-        if operation == "batch_write_item" and "odd" in repr(request):
-            raise invalid(operation)
-
-    event = records(envelope(batch(links=[Link("a.b")])), envelope(batch("odd")), b"poison")
-    assert cloud.ingest(event, client=Faulty(cloud.client, fault)) == []
-    assert called == {
-        ("batch_write_item", "readings_table"),
-        ("batch_write_item", "quarantine_table"),
-        ("put_item", "readings_table"),
-        ("put_item", "registry_table"),
-        ("batch_get_item", "registry_table"),
-        ("update_item", "latest_table"),
-    }
-
-
-def test_the_handler_takes_an_event_and_says_its_metrics_as_json_lines(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    class Context:
-        def get_remaining_time_in_millis(self) -> int:
-            return 60_000
-
-    for name in type(cloud.settings).__slots__:
-        value = getattr(cloud.settings, name)
-        monkeypatch.setenv(name.upper(), str(value).lower() if isinstance(value, bool) else str(value))
-    ingest.pipeline.cache_clear()
-    try:
-        answer = ingest.handler({"Records": records(envelope(batch()), b"poison")}, Context())
-    finally:
-        ingest.pipeline.cache_clear()
-    assert answer == {"batchItemFailures": []}
-    assert len(cloud.items("readings")) == len(cloud.items("quarantine")) == 1
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line.get("event", "metrics") for line in lines] == ["quarantined", "metrics"]
-    assert lines[1]["Readings"] == 1

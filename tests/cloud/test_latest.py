@@ -3,31 +3,52 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud import latest
-from cloud.decode import Arrival, Envelope
-from cloud.latest import Neighbour, Series
+from cloud import enrich, keys, latest, latest_bytes, latest_columns, latest_image
+from cloud.decode import Arrival, Envelope, decode
+from cloud.enrich import Progress
+from cloud.latest import Latest, Neighbour, Series
+from cloud.latest_front import Place
+from cloud.latest_image import Row
+from cloud.plan_sizes import item_size
 from cloud.poison import Position
+from cloud.registry import Definition, Entry
+from cloud.registry_metadata import LinkMetadata, Metadata
 from edge_agent.contract import KINDS, Batch, ContractError, Flag, Link, Outcome, Reading, encode
-from tests.cloud.conftest import patience
+from edge_agent.contract.sealed import sealed
 from tests.cloud.records import EPOCH, NOW, batch, denied, echo, envelope, fleet_batch, interface, records
 
 if TYPE_CHECKING:
     from tests.cloud.conftest import Cloud
 
+KEEP_MS = 7 * keys.DAY_MS
+DAY_MS = keys.DAY_MS
 
-def arrival(sealed: Batch, rx_ms: int = NOW, sequence: str = "1") -> Arrival:
+
+def arrival(given: Batch, rx_ms: int = NOW, sequence: str = "1") -> Arrival:
     position = Position("shardId-000000000000", sequence, rx_ms)
-    return Arrival(Envelope(position, sealed.gateway, sealed.gateway, rx_ms, False, encode(sealed)), sealed)
+    return decode(Envelope(position, given.gateway, given.gateway, rx_ms, False, encode(given)))
 
 
-def stored(update: latest.Update) -> dict[str, object]:
-    return {"gateway": {"S": update.gateway}, "ver": {"S": update.version}, **update.attributes}
+def entry(links: dict[str, Link] | None = None, **said: Any) -> Entry:
+    version = keys.version(NOW, EPOCH, 0)
+    return Entry({name: Definition(link, version) for name, link in (links or {}).items()}, **said)
+
+
+def item_of(progress: Progress, gateway: str = "gw-1") -> dict[str, Any]:
+    return latest.pack(gateway, progress.version, progress.image, b"")
+
+
+def state_of(*given: Batch, known: Entry | None = None) -> Latest:
+    """The state after live batches of a gateway, written and read."""
+    progress = Progress()
+    enrich.advance(progress, [arrival(each) for each in given], known or Entry(), KEEP_MS)
+    return latest.parse(item_of(progress, given[0].gateway))
 
 
 READINGS = st.sampled_from(sorted(KINDS)).flatmap(
@@ -37,104 +58,225 @@ READINGS = st.sampled_from(sorted(KINDS)).flatmap(
         kind=st.just(kind),
         at_ms=st.integers(0, (1 << 63) - 1),
         values=st.tuples(*(st.none() | st.integers(0, column.maximum) for column in KINDS[kind].columns)),
-        flags=st.integers(0, 31).map(Flag),
+        flags=st.integers(0, 127).map(Flag),
         outcome=st.sampled_from(Outcome),
     )
 )
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
+PLACES = st.builds(Place, TEXTS, TEXTS) | st.builds(
+    Place, TEXTS, TEXTS, st.just(-33.918861), st.just(18.4233)
+)
+NUMBERS = st.integers(0, 255) | st.integers(0, (1 << 64) - 1)
+ROWS = st.builds(Row, st.integers(0, (1 << 63) - 1), *[NUMBERS] * 7, st.binary(min_size=43, max_size=43))
+
+
+def row(reading: Reading, sent: int = 0, lost: int = 0) -> Row:
+    """A series as an image has it, without a witness."""
+    (content,) = sealed(batch(readings=[reading])).tables[KINDS[reading.kind].code].raw([0])
+    return Row(reading.at_ms, 0, 0, 0, int(reading.flags), int(reading.outcome), sent, lost, content)
 
 
 @given(READINGS, st.integers(0, 65_534), st.integers(0, 65_534))
 def test_a_series_comes_back_as_it_went_in(reading: Reading, sent: int, lost: int) -> None:
-    series = Series(reading, sent, lost)
-    assert latest.unpack_series(reading.kind, reading.link, latest.pack_series(series)) == series
+    image = latest_image.image({KINDS[reading.kind].code: {"a.b": row(reading, sent, lost)}}, {})
+    item = latest.pack("gw-1", keys.version(NOW, EPOCH, 0), image, b"")
+    assert latest.parse(item).series == (Series(reading, sent, lost),)
+
+
+@given(st.data())
+def test_an_image_comes_back_as_it_went_in(data: Any) -> None:
+    names = data.draw(st.lists(TEXTS, min_size=1, max_size=6, unique=True))
+    codes = data.draw(st.lists(st.integers(0, 255), max_size=4, unique=True))
+    rows = {code: data.draw(st.dictionaries(st.sampled_from(names), ROWS, min_size=1)) for code in codes}
+    said = {name: data.draw(st.tuples(TEXTS, TEXTS, st.integers(0, 1 << 40))) for name in names}
+    image = latest_image.image(rows, said, data.draw(PLACES))
+    image.rx_ms, image.direct, image.numbered, image.left_out = NOW, True, 4096, 65_535
+    links = len(image.front.links)
+    image.states = data.draw(st.tuples(*[st.integers(0, 7)] * links))
+    image.since = data.draw(st.tuples(*[st.integers(0, (1 << 32) - 1)] * links))
+    read = latest_bytes.unpack(latest_bytes.pack(image))
+    assert (read.front, tuple(read.states), tuple(read.since)) == (image.front, image.states, image.since)
+    assert {code: group.rows() for code, group in read.groups.items()} == rows
+    assert (read.rx_ms, read.direct, read.numbered, read.left_out) == (NOW, True, 4096, 65_535)
+    assert latest_bytes.pack(read) == latest_bytes.pack(image)
+
+
+@given(st.lists(st.lists(NUMBERS, min_size=3, max_size=3), min_size=1, max_size=30), st.binary(max_size=5))
+def test_columns_come_back_as_they_went_in(columns: list[list[int]], before: bytes) -> None:
+    packed = latest_columns.pack(columns)
+    read, end = latest_columns.unpack(before + packed + b"after", len(before), 3)
+    assert ([list(each) for each in read], end) == (columns, len(before) + len(packed))
+
+
+def test_a_number_that_all_links_have_alike_is_kept_once_and_zero_not_at_all() -> None:
+    assert len(latest_columns.pack([[300] * 50])) == 1 + 1 + 2
+    assert len(latest_columns.pack([[0] * 50])) == 1 + 1
+
+
+@given(st.binary(max_size=200), st.integers(0, 1000), st.integers(1, 255))
+def test_bytes_that_are_no_state_are_an_error_and_nothing_else(noise: bytes, at: int, change: int) -> None:
+    progress = Progress()
+    enrich.advance(progress, [arrival(batch(readings=[echo(), interface("x")]))], Entry(), KEEP_MS)
+    whole = bytearray(latest_bytes.pack(progress.image))
+    whole[at % len(whole)] ^= change
+    for data in (noise, b"\x03" + noise, bytes(whole), bytes(whole[:at])):
+        item = {"gateway": {"S": "gw-1"}, "ver": {"S": progress.version}, "b": {"B": data}}
+        try:
+            latest.parse(item)
+            # What can be read can be written, or a bit that fell over would stop its gateway for good.
+            again = Progress(latest.image(item), progress.version)
+            enrich.advance(again, [arrival(batch(sequence=9))], Entry(), KEEP_MS)
+            item_of(again)
+        except ContractError:
+            continue
 
 
 def test_a_series_of_an_older_version_reads_its_new_columns_as_null() -> None:
-    whole = latest.pack_series(Series(echo(), 5, 0))
-    read = latest.unpack_series("echo", "a.b", whole[:-1]).reading
-    assert (echo()["reply_ttl"], read["reply_ttl"]) == (64, None)
-    assert read["rtt_p50_us"] == echo()["rtt_p50_us"]
+    image = latest_image.image({1: {"a.b": row(echo())._replace(content=row(echo()).content[:-1])}}, {})
+    (series,) = latest.parse(latest.pack("gw-1", keys.version(NOW, EPOCH, 0), image, b"")).series
+    assert (echo()["reply_ttl"], series.reading["reply_ttl"]) == (64, None)
+    assert series.reading["rtt_p50_us"] == echo()["rtt_p50_us"]
 
 
-def test_a_series_of_an_unknown_format_is_an_error_that_names_the_link() -> None:
-    with pytest.raises(ContractError, match=r"a\.b has format 09"):
-        latest.unpack_series("echo", "a.b", b"\x09\x01")
-    with pytest.raises(ContractError, match=r"a\.b is cut short"):
-        latest.unpack_series("echo", "a.b", b"\x01\x01")
+def test_a_state_of_an_unknown_format_is_an_error_that_names_the_gateway() -> None:
+    progress = Progress()
+    enrich.advance(progress, [arrival(batch())], Entry(), KEEP_MS)
+    item = item_of(progress)
+    with pytest.raises(ContractError, match=r"gateway gw-1: its latest state has format 09"):
+        latest.parse(item | {"b": {"B": b"\x09\x01"}})
+    with pytest.raises(ContractError, match=r"gateway gw-1: its latest state is damaged"):
+        latest.parse(item | {"b": {"B": item["b"]["B"][:-1]}})
 
 
 def test_an_outcome_of_a_newer_version_is_an_error_that_names_the_link() -> None:
-    unknown = len(Outcome)
-    with pytest.raises(ContractError, match=r"a\.b: .* is not a valid Outcome"):
-        latest.unpack_series("echo", "a.b", bytes([1, 5, 0, unknown, 1, 0]))
+    image = latest_image.image({1: {"a.b": row(echo())._replace(outcome=len(Outcome))}}, {})
+    with pytest.raises(ContractError, match=r"gateway gw-1: .*a\.b: .* is not a valid Outcome"):
+        latest.parse(latest.pack("gw-1", keys.version(NOW, EPOCH, 0), image, b""))
 
 
 def test_the_newest_reading_speaks_and_the_losses_of_the_whole_batch_count() -> None:
     readings = [echo(at_ms=NOW - 9_000, received=1), echo(at_ms=NOW - 2_000), echo(at_ms=NOW - 5_000)]
-    (series,) = latest.parse(stored(latest.update([arrival(batch(readings=readings))], {}))).series
+    (series,) = state_of(batch(readings=readings)).series
     assert series.reading == readings[1]
     assert (series.sent, series.lost) == (15, 4)
 
 
 def test_what_could_not_be_measured_is_no_loss() -> None:
-    (series,) = latest.parse(stored(latest.update([arrival(batch(readings=[denied()]))], {}))).series
+    (series,) = state_of(batch(readings=[denied()])).series
     assert series.reading.outcome is Outcome.DENIED
     assert (series.sent, series.lost) == (0, 0)
 
 
-def test_several_batches_of_a_gateway_become_one_update_of_the_newest() -> None:
+def test_several_batches_of_a_gateway_become_one_state_of_the_newest() -> None:
     first = batch(readings=[echo(at_ms=NOW - 9_000), interface("x")], sequence=1)
     second = batch(readings=[echo(at_ms=NOW - 1_000)], sequence=3)
-    update = latest.update([arrival(second, sequence="2"), arrival(first, sequence="1")], {})
-    state = latest.parse(stored(update))
+    state = state_of(second, first)
     assert {series.reading for series in state.series} == {second.readings[0], first.readings[1]}
     assert (state.newest.first_sequence, state.readings) == (3, 4)
-    assert set(update.sequences) == {"1", "2"}
 
 
-def test_peers_and_media_are_named_for_the_links_of_the_batch_alone() -> None:
+def test_the_registry_names_peers_media_capacities_and_the_place() -> None:
     links = {"a.b": Link("a.b", peer="far", medium="radio"), "other": Link("other", peer="x")}
-    state = latest.parse(stored(latest.update([arrival(batch())], links, "hill")))
-    assert state.links == {"a.b": Neighbour("far", "radio")}
-    assert state.site == "hill"
+    said = Metadata("hill", "north", -33.918861, 18.4233, {"a.b": LinkMetadata("fibre", 100_000)})
+    state = state_of(batch(), known=entry(links, site="valley", metadata=said))
+    assert state.links == {"a.b": Neighbour("far", "fibre", 100_000)}
+    assert (state.site, state.place) == ("hill", Place("hill", "north", -33.918861, 18.4233))
 
 
-def test_a_series_of_the_first_format_is_still_read() -> None:
-    plain = bytes([1, 5, 0, 0, 1, 0, 6, 6, 1, 1, 1, 1, 11, 13, 0, 16])
-    read = latest.unpack_series("echo", "a.b", plain).reading
-    assert (read.at_ms, read["received"], read["rtt_min_us"], read["rtt_p50_us"]) == (5, 5, 10, 12)
-    assert (read["rtt_p95_us"], read["rtt_max_us"], read["foreign"]) == (None, 15, None)
+def test_an_import_may_name_a_link_by_where_it_leads() -> None:
+    links = {"a.b": Link("a.b", peer="far", medium="radio"), "a.c": Link("a.c")}
+    said = Metadata(peers={"far": LinkMetadata("", 5_000)})
+    state = state_of(batch(readings=[echo(), echo("a.c")]), known=entry(links, metadata=said))
+    assert state.links == {"a.b": Neighbour("far", "radio", 5_000)}
 
 
-def test_the_state_of_ten_links_and_their_peers_is_one_write_unit() -> None:
-    simulated = fleet_batch("gateway-00017", NOW - 60_000)
-    measured = [replace(each, values=(*each.values[:-1], 64)) for each in simulated.readings]
-    sealed = replace(simulated, readings=tuple(measured))
+def test_a_registry_that_does_not_answer_takes_nothing_away() -> None:
+    progress, said = Progress(), entry({"a.b": Link("a.b", peer="far")}, site="hill")
+    enrich.advance(progress, [arrival(batch(sequence=1))], said, KEEP_MS)
+    enrich.advance(progress, [arrival(batch(sequence=2))], Entry(known=False), KEEP_MS)
+    state = latest.parse(item_of(progress))
+    assert (state.newest.first_sequence, state.site, state.links) == (
+        2,
+        "hill",
+        {"a.b": Neighbour("far", "")},
+    )
+
+
+# --- its size -------------------------------------------------------------------------------------
+
+
+def fleet_item() -> dict[str, Any]:
+    """The item of a gateway of the default fleet, all that enrichment adds in it."""
+    minute = fleet_batch("gateway-00017", NOW - 60_000)
+    measured = [replace(each, values=(*each.values[:-1], 64)) for each in minute.readings]
+    names = sorted({each.link for each in minute.readings})
     links = {
-        reading.link: Link(reading.link, peer="gateway-00018", medium="radio") for reading in sealed.readings
+        name: Link(name, peer=f"gateway-{number:05d}", medium="radio")
+        for number, name in enumerate(names, 18)
     }
-    item = stored(latest.update([arrival(sealed)], links))
-
-    def size(value: dict[str, object]) -> int:
-        ((kind, content),) = value.items()
-        if kind == "L":
-            assert isinstance(content, list)
-            return 3 + sum(1 + size(each) for each in content)
-        return 8 if kind == "N" else len(content)  # type: ignore[arg-type]
-
-    assert sum(len(name) + size(value) for name, value in item.items()) <= 1024  # type: ignore[arg-type]
+    rated = {name: LinkMetadata("radio", 866_700) for name in names}
+    said = Metadata("Table Mountain", "Western Cape", -33.962778, 18.409722, rated)
+    progress = Progress()
+    enrich.advance(
+        progress, [arrival(replace(minute, readings=tuple(measured)))], entry(links, metadata=said), KEEP_MS
+    )
+    return item_of(progress, "gateway-00017")
 
 
-def test_a_state_of_255_links_is_written_whole_and_completed_by_a_retry(cloud: Cloud) -> None:
-    readings = [echo(f"link-{number}", at_ms=NOW - number) for number in range(255)]
-    update = latest.update([arrival(batch(readings=readings))], {})
-    requests = latest.requests(update, cloud.settings.latest_table)
-    assert len(requests) > 1
-    cloud.client.update_item(**requests[0])  # the function ended here
-    outcome = cloud.pipeline().store.update([update], cloud.settings.latest_table, patience())
-    assert not outcome.failed
-    state = latest.parse(cloud.items("latest")[0])
-    assert {series.reading.link for series in state.series} == {f"link-{number}" for number in range(255)}
+def test_the_state_of_ten_links_with_all_enrichment_is_one_write_unit() -> None:
+    """A write unit is 1 KB (DynamoDB developer guide, "read/write capacity mode")."""
+    assert item_size(fleet_item()) <= 900
+
+
+def test_a_state_that_would_be_too_large_leaves_out_its_oldest_series_and_counts_them() -> None:
+    progress = Progress()
+    for part in range(40):
+        readings = [echo(f"link-{part:02}-{number:03}-{'x' * 40}", at_ms=NOW + part) for number in range(250)]
+        given = [arrival(batch(readings=readings, sequence=part * 250))]
+        enrich.advance(progress, given, Entry(), KEEP_MS)
+        item = item_of(progress)
+        assert item_size(item) < 380_000
+        if progress.image.left_out:
+            break
+    state = latest.parse(item)
+    assert state.left_out == progress.image.left_out > 0
+    held = {series.reading.link for series in state.series}
+    assert held >= {each.link for each in readings}
+    assert "link-00-000-" + "x" * 40 not in held
+
+
+def test_a_link_that_nobody_measures_any_more_goes_after_the_time_to_keep_it() -> None:
+    progress, day = Progress(), DAY_MS
+    first = batch(readings=[echo(at_ms=NOW), echo("gone", at_ms=NOW)], sequence=0)
+    enrich.advance(progress, [arrival(first)], Entry(), KEEP_MS)
+    for after, there in ((7 * day, {"a.b", "gone"}), (7 * day + 1, {"a.b"})):
+        later = batch(readings=[echo(at_ms=NOW + after)], sequence=after)
+        enrich.advance(progress, [arrival(later, rx_ms=NOW + after)], Entry(), KEEP_MS)
+        assert {series.reading.link for series in latest.parse(item_of(progress)).series} == there
+
+
+def test_the_registry_forgets_a_link_once_its_state_and_its_definition_are_old() -> None:
+    progress = Progress()
+    enrich.advance(progress, [arrival(batch())], Entry(), KEEP_MS)
+    old = keys.version(NOW - 5_000 - KEEP_MS - 1, EPOCH, 0)
+    young = keys.version(NOW - 5_000 - KEEP_MS, EPOCH, 0)
+    known = Entry({name: Definition(Link(name), at) for name, at in (("a.b", old), ("x", old), ("y", young))})
+    assert enrich.forgotten(progress.image, progress.version, known, KEEP_MS) == {"x"}
+
+
+def test_the_definition_of_a_link_that_is_gone_is_dropped_with_the_next_batch(cloud: Cloud) -> None:
+    links = [Link("a.b", peer="b"), Link("gone", peer="c")]
+    cloud.ingest(records(envelope(batch(readings=[echo(), echo("gone")], links=links))))
+    after = 8 * DAY_MS
+    later = batch(readings=[echo(at_ms=NOW + after)], sequence=9)
+    cloud.ingest(records(envelope(later, rx=NOW + after)), now_ms=NOW + after)
+    (known,) = (item for item in cloud.items("registry") if item["s"]["S"] == keys.LINKS)
+    assert '"a.b"' in known["links"]["S"]
+    assert '"gone"' not in known["links"]["S"]
+    assert latest.parse(cloud.items("latest")[0]).links == {"a.b": Neighbour("b", "")}
+
+
+# --- what is newer, and what was written before ---------------------------------------------------
 
 
 def test_an_older_state_replaces_nothing_of_a_newer_one(cloud: Cloud) -> None:
@@ -154,7 +296,62 @@ def test_equal_times_are_told_apart_by_the_order_of_sealing(cloud: Cloud) -> Non
     assert state.series[0].reading["rtt_p50_us"] == 20_000
 
 
-def test_a_series_of_a_kind_that_is_not_known_is_left_out() -> None:
-    item = stored(latest.update([arrival(batch())], {}))
-    item["s#smell#a.b"] = {"B": b"\x01\x00"}
+def test_a_series_of_a_kind_that_is_not_known_is_kept_and_left_out_of_what_is_read() -> None:
+    progress = Progress()
+    enrich.advance(progress, [arrival(batch())], Entry(), KEEP_MS)
+    progress.image.groups[250] = latest_image.group({"a.b": row(echo())})
+    progress.image.arrange()
+    item = item_of(progress)
     assert [series.reading.kind for series in latest.parse(item).series] == ["echo"]
+    again = Progress(latest.image(item), progress.version)
+    enrich.advance(again, [arrival(batch(sequence=5))], Entry(), KEEP_MS)
+    assert latest.image(item_of(again)).groups[250].links == ("a.b",)
+
+
+OLD = {
+    "gateway": {"S": "gw-1"},
+    "ver": {"S": keys.version(NOW - 5_000, EPOCH, 7)},
+    "rx": {"N": str(NOW)},
+    "n": {"N": "9"},
+    "src": {"S": ""},
+    "site": {"S": "hill"},
+    "s#echo#a.b": {"B": bytes([1, 5, 0, 0, 1, 0, 6, 6, 1, 1, 1, 1, 11, 13, 0, 16])},
+    "s#echo#a.c": {"B": bytes([2, 5, 0, 0, 1, 0, 6, 6, 1, 1, 1, 1, 11, 3, 0, 6])},
+    "l#a.b": {"L": [{"S": "far"}, {"S": "radio"}]},
+}
+"""An item as it was written before all of it was one value; a.b in format 1, a.c in format 2."""
+
+
+def test_states_of_the_first_two_formats_are_still_read() -> None:
+    state = latest.parse(OLD)
+    first, second = (series.reading for series in state.series)
+    assert (first.at_ms, first["received"], first["rtt_min_us"], first["rtt_p50_us"]) == (5, 5, 10, 12)
+    assert (first["rtt_p95_us"], first["rtt_max_us"], first["foreign"]) == (None, 15, None)
+    assert second.values == first.values
+    assert (state.readings, state.site, state.links) == (9, "hill", {"a.b": Neighbour("far", "radio")})
+
+
+def test_a_state_of_an_older_format_is_written_anew_by_the_next_batch(cloud: Cloud) -> None:
+    young = {"s#echo#a.c": {"B": b"\x02" + _varint(NOW - 9_000) + bytes([0, 0, 1, 0, 6, 6])}}
+    cloud.client.put_item(TableName=cloud.settings.latest_table, Item=OLD | young)
+    cloud.ingest(records(envelope(batch(sequence=9))))
+    (item,) = cloud.items("latest")
+    assert set(item) == {"gateway", "ver", "b"}
+    assert [series.reading.link for series in latest.parse(item).series] == ["a.b", "a.c"]
+
+
+def _varint(value: int) -> bytes:
+    from cloud.varint import varint
+
+    return varint(value)
+
+
+def test_a_state_that_cannot_be_read_is_begun_anew_and_counted(cloud: Cloud) -> None:
+    cloud.ingest(records(envelope(batch(sequence=1))))
+    (item,) = cloud.items("latest")
+    cloud.client.put_item(TableName=cloud.settings.latest_table, Item=item | {"b": {"B": b"\x09"}})
+    cloud.ingest(records(envelope(batch(sequence=1))))
+    assert cloud.items("latest")[0]["b"] == {"B": b"\x09"}  # a replay says nothing new
+    cloud.ingest(records(envelope(batch(sequence=2))))
+    assert cloud.counts["LatestUnreadable"] == 1
+    assert latest.parse(cloud.items("latest")[0]).newest.first_sequence == 2

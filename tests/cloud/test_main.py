@@ -12,6 +12,7 @@ import pytest
 
 from cloud import __main__ as linkview
 from cloud import queries
+from cloud.registry_metadata import LinkMetadata, Metadata, pack
 from cloud.target import Target
 from edge_agent.contract import KINDS, Flag, Link, Reading, row
 from tests.cloud.conftest import STACK
@@ -60,7 +61,7 @@ def filled(cloud: Cloud, now: int) -> Cloud:
             interface("busy", at + 2),
             denied("denied", at + 3),
         ]
-        sealed = batch("gw-1", readings, sequence=100 - minute, links=links if minute == 10 else ())
+        sealed = batch("gw-1", readings, sequence=4 * (10 - minute), links=links if minute == 10 else ())
         assert cloud.ingest(records(envelope(sealed, rx=at + 500)), now_ms=now) == []
     fast = batch("gw-2", [echo("fast", now - 10_000, 900), echo("lossy", now - 9_000, 900)])
     assert cloud.ingest(records(envelope(fast, rx=now, direct=True)), now_ms=now, allow_direct=True) == []
@@ -102,7 +103,7 @@ def test_links_for_machines_are_raw_integers_with_units_in_the_names(view: View,
     by_name = {(each["gateway"], each["link"]): each for each in found}
     lossy = by_name["gw-1", "lossy"]
     assert (lossy["sent"], lossy["lost"], lossy["p50_us"], lossy["p95_us"]) == (5, 1, 21_000, None)
-    assert (lossy["peer"], lossy["medium"], lossy["state"]) == ("hill", "radio", "up")
+    assert (lossy["peer"], lossy["medium"], lossy["state"]) == ("hill", "radio", "degraded")
     assert by_name["gw-1", "denied"]["p50_us"] is None
     assert by_name["gw-1", "busy"]["readings"][0]["rx_bytes"] == 125_000
 
@@ -176,7 +177,7 @@ def test_gateways_are_listed_with_what_they_sent(view: View, filled: Cloud, now:
     found = {each["gateway"]: each for each in view.json("gateways")}
     assert set(found) == {"gw-1", "gw-2", "gw-3"}
     assert (found["gw-1"]["links"], found["gw-1"]["direct"]) == (4, False)
-    assert found["gw-1"]["readings_in_epoch"] == 99 + 4
+    assert found["gw-1"]["readings_in_epoch"] == 10 * 4
     assert found["gw-2"]["direct"] is True
     assert (found["gw-3"]["last_seen_ms"], found["gw-3"]["site"]) == (None, "roof")
     code, out, _ = view("gateways", "list")
@@ -225,12 +226,31 @@ def test_a_stored_batch_of_a_newer_version_is_said_and_hides_nothing(
     assert queries.history(target, "gw-1", now - 3_600_000, now).unreadable == 1
 
 
-def test_a_latest_state_of_a_newer_version_is_one_line(view: View, filled: Cloud) -> None:
-    item = {**filled.items("latest")[0], "s#echo#dead": {"B": b"\x63\x01"}}
-    filled.client.put_item(TableName=filled.settings.latest_table, Item=item)
-    code, out, err = view("links")
+def test_a_latest_state_of_a_newer_version_hides_no_other_and_is_said(view: View, filled: Cloud) -> None:
+    (item,) = (each for each in filled.items("latest") if each["gateway"]["S"] == "gw-1")
+    filled.client.put_item(TableName=filled.settings.latest_table, Item={**item, "b": {"B": b"\x63"}})
+    for arguments in (["links"], ["links", "--json"], ["gateways"]):
+        code, out, err = view(*arguments)
+        assert (code, "gw-2" in out) == (0, True)
+        assert "left out: gateway gw-1: its latest state has format 63" in err
+    code, out, err = view("links", "--gateway", "gw-1")
     assert (code, out) == (1, "")
-    assert "latest state of dead has format 63: is there a newer linkview?" in err
+    assert "its latest state has format 63: is there a newer linkview?" in err
+
+
+def test_a_link_is_shown_with_its_use_and_an_estimated_opinion_score(view: View, filled: Cloud) -> None:
+    said = Metadata("Hill", "North", -33.9, 18.4, {"busy": LinkMetadata("radio", 10_000)})
+    filled.client.put_item(TableName=filled.settings.registry_table, Item=pack("gw-1", said))
+    now_ms = time.time_ns() // 1_000_000
+    sealed = batch("gw-1", [interface("busy", now_ms), echo("busy", now_ms, 20_000)], sequence=1000)
+    assert filled.ingest(records(envelope(sealed, rx=now_ms)), now_ms=now_ms) == []
+    found = {each["link"]: each for each in view.json("links", "--gateway", "gw-1")}
+    busy = found["busy"]
+    # 250,000 B in 10 s are 200 kbit/s.
+    assert (busy["rate_kbps"], busy["capacity_kbps"], busy["utilisation"]) == (200, 10_000, 0.02)
+    assert (busy["site"], busy["region"], busy["latitude"], busy["mos"]) == ("Hill", "North", -33.9, 4.37)
+    assert (found["dead"]["mos"], found["dead"]["utilisation"]) == (None, None)
+    assert busy["since_ms"] is not None
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def client_error(code: str) -> ClientError:
 def rule(errors: bool = True) -> TopicRule:
     action = {"kinesis": {"streamName": "s", "partitionKey": "${topic(2)}", "roleArn": "r"}}
     payload = {"sql": SQL, "awsIotSqlVersion": "2016-03-23", "actions": [action]}
-    bucket = {"s3": {"bucketName": "dead", "key": "rule-errors/${topic(2)}"}}
+    bucket = {"s3": {"bucketName": "dead", "key": "rule-errors/${topic(2)}", "roleArn": "r"}}
     return parse("r", {**payload, "errorAction": bucket} if errors else payload)
 
 

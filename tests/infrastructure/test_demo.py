@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from infrastructure.local.process import is_alive, read_marks
 from infrastructure.local.state import StateFolder
 from tests.infrastructure.parts import eventually
@@ -34,7 +36,8 @@ def test_interrupted_while_the_cloud_starts_it_measures_nothing_and_leaves_no_pr
     assert not (state.path / "agent").exists()
 
 
-def test_it_ends_by_itself_with_every_reading_exactly_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("faults", [(), ("--faults", "1")], ids=["calm", "under faults"])
+def test_it_ends_by_itself_with_every_reading_exactly_once(tmp_path: Path, faults: tuple[str, ...]) -> None:
     command = [
         sys.executable,
         "-m",
@@ -47,14 +50,15 @@ def test_it_ends_by_itself_with_every_reading_exactly_once(tmp_path: Path) -> No
         "3",
     ]
     done = subprocess.run(
-        [*command, "--state", str(tmp_path / "state")],
+        [*command, *faults, "--state", str(tmp_path / "state")],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=170,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "every reading exactly once" in done.stdout
+    assert ("Faults injected" in done.stdout) == bool(faults)
     assert (tmp_path / "state" / "truth" / "agent.jsonl").read_text()
     assert (tmp_path / "state" / "truth" / "fleet.jsonl").read_text()
 

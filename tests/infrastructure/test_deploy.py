@@ -18,6 +18,7 @@ from infrastructure.local.deployment.deploy import DeployError, Deployment, Plan
 from infrastructure.local.deployment.differences import DifferencesError, Reviewed
 from infrastructure.local.deployment.intrinsics import TemplateError
 from infrastructure.local.deployment.inventory import READERS
+from infrastructure.local.function.schedule import parse
 from tests.infrastructure.parts import ROOT, Engine
 
 TABLE = "AWS::DynamoDB::Table"
@@ -65,6 +66,23 @@ def test_the_engine_s_own_poller_is_held(running_engine: Engine, deployment: Dep
         UUID=deployment.physical_ids["IngestFunctionMapping"]
     )
     assert mapping["State"] == "Disabled"
+
+
+def test_the_engine_s_own_scheduler_is_held_and_the_schedule_is_else_as_written(
+    running_engine: Engine, deployment: Deployment
+) -> None:
+    found = running_engine.clients.scheduler.get_schedule(Name=deployment.physical_ids["RollupSchedule"])
+    assert found["State"] == "DISABLED"
+    assert parse(found).event == {}
+
+
+def test_changes_of_link_states_are_mailed_when_there_is_an_address(
+    running_engine: Engine, built: dict[Path, bytes]
+) -> None:
+    given = {"Stage": "mailed", "ChangeEmail": "a@b.example"}
+    mailed = deploy.plan(deploy.TEMPLATE, given, built)
+    made = deploy.deploy(running_engine.clients, mailed, differences.load())
+    assert {"ChangeRule", "ChangeTopic", "ChangeTopicPolicy"} <= set(made.physical_ids)
 
 
 def test_the_function_has_the_built_archive_byte_for_byte(

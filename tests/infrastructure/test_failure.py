@@ -1,4 +1,8 @@
-"""The invocation record of discarded batches, against the example of the AWS Lambda developer guide."""
+"""The invocation record of discarded batches, against the example of the AWS Lambda developer guide.
+
+https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html; the event's shape is that of
+https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""When a batch is due and what a lane does next; statements quoted from the AWS Lambda developer guide."""
+"""When a batch is due and what a lane does next; each test quotes the statement that it checks.
+
+A page named in brackets is https://docs.aws.amazon.com/lambda/latest/dg/<name>.html.
+"""
 
 from __future__ import annotations
 

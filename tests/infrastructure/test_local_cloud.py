@@ -22,7 +22,7 @@ from infrastructure.local.state import StateFolder, read_connection, read_status
 from tests.infrastructure.parts import Gateway, LocalCloud, enrol, eventually
 
 POLICY = "linkpulse-local-gateway"
-PARTS = ["engine", "broker", "function", "mapping", "bridge"]
+PARTS = ["engine", "broker", "function", "mapping", "bridge", "data-plane", "rollup"]
 
 
 def status(cloud: LocalCloud) -> dict[str, Any]:
@@ -68,6 +68,7 @@ def test_the_connection_file_holds_what_clients_need(local_cloud: LocalCloud) ->
             "mqtt_endpoint",
             "mqtt_port",
             "ca",
+            "iot_data_url",
         ]
     )
     assert form["stack"] == "linkpulse-local"
@@ -281,7 +282,7 @@ def test_an_up_that_comes_second_leaves_the_first_one_and_its_files_alone(stoppe
 def test_the_layer_of_the_function_lies_in_the_folder_and_the_next_up_clears_it(
     stopped_cloud: LocalCloud,
 ) -> None:
-    layer = stopped_cloud.state.path / "layer"
+    layer = stopped_cloud.state.path / "function-layer"
     (layer / "of-a-killed-one").mkdir(parents=True)
     assert stopped_cloud.run("up").returncode == 0
     assert [path.name.startswith("linkpulse-layer-") for path in layer.iterdir()] == [True]
@@ -371,6 +372,14 @@ def quarantined_after(cloud: LocalCloud, gateway: Gateway) -> None:
 
 def test_a_message_goes_from_a_gateway_through_the_function(local_cloud: LocalCloud, whole: Gateway) -> None:
     quarantined_after(local_cloud, whole)
+
+
+def test_the_schedule_calls_the_rollup_function_which_reaches_its_tables(local_cloud: LocalCloud) -> None:
+    eventually(lambda: status(local_cloud)["counters"].get("schedule.invoked", 0) > 0)
+    counters = status(local_cloud)["counters"]
+    assert "schedule.failed" not in counters
+    assert "metric.RollupGateways" in counters
+    assert counters["metric.RollupUnfinished"] == 0
 
 
 def test_a_killed_process_of_the_function_is_named_and_replaced_with_the_next_event(

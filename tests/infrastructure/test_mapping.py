@@ -1,4 +1,7 @@
-"""The mapping against a real engine (ministack) on a free port, and its settings."""
+"""The mapping against a real engine (ministack) on a free port, and its settings.
+
+A page named in brackets is https://docs.aws.amazon.com/lambda/latest/dg/<name>.html.
+"""
 
 from __future__ import annotations
 
@@ -366,6 +369,12 @@ def test_a_full_description_is_read() -> None:
     )
 
 
+@pytest.mark.parametrize(("name", "value"), [("TumblingWindowInSeconds", 0), ("FilterCriteria", None)])
+def test_what_is_switched_off_is_not_refused(name: str, value: object) -> None:
+    """ "A value of 0 seconds indicates no tumbling window." (API_GetEventSourceMapping)"""
+    assert MappingSettings.from_description(DESCRIPTION | {name: value}).batch_size == 100
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -374,6 +383,13 @@ def test_a_full_description_is_read() -> None:
         ({"BatchSize": 10_001}, "BatchSize is 10001, it must be from 1 to 10000"),
         ({"ParallelizationFactor": 11}, "ParallelizationFactor is 11, it must be from 1 to 10"),
         ({"StartingPosition": "AT_TIMESTAMP"}, "use LATEST or TRIM_HORIZON"),
+        ({"StartingPositionTimestamp": 1_700_000_000}, "StartingPositionTimestamp is not supported here"),
+        ({"TumblingWindowInSeconds": 60}, "TumblingWindowInSeconds is not supported here: keep state"),
+        ({"FilterCriteria": {"Filters": [{"Pattern": "{}"}]}}, "FilterCriteria is not supported here"),
+        ({"MaximumRecordAgeInSeconds": 59}, "is 59, it must be -1 or at least 60"),
+        ({"MaximumRecordAgeInSeconds": 604_801}, "is 604801, it must be from -1 to 604800"),
+        ({"MaximumRetryAttempts": 10_001}, "is 10001, it must be from -1 to 10000"),
+        ({"MaximumBatchingWindowInSeconds": 301}, "is 301, it must be from 0 to 300"),
         (
             {"DestinationConfig": {"OnFailure": {"Destination": "arn:aws:sqs:eu-west-1:0:q"}}},
             "is not an S3 bucket",
@@ -381,6 +397,12 @@ def test_a_full_description_is_read() -> None:
     ],
 )
 def test_what_cannot_be_modelled_is_refused_by_name(change: dict[str, Any], message: str) -> None:
-    """A mapping that would behave differently here than on AWS does not start."""
+    """A mapping that would behave differently here than on AWS does not start.
+
+    The ranges are those of https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-parameters.html and,
+    for the age, of https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html ("The
+    minimum valid value for maximum record age is 60s"). A tumbling window (services-kinesis-windows) would
+    hand its state to the function and take it back.
+    """
     with pytest.raises(MappingError, match=message):
         MappingSettings.from_description(DESCRIPTION | change)

@@ -7,18 +7,20 @@ import sys
 import zipfile
 from pathlib import Path
 
+import boto3
 import pytest
 
-from infrastructure.package import FILES, PackageError, build, table
+from infrastructure.package import FILES, HANDLERS, PackageError, build, table
+from tests.translated import of_type, written
 
 PROBE = """
-import importlib.util, os, sys
+import importlib, os, sys
 folder, packages = sys.argv[1:3]
 sys.path[:0] = [folder, packages]
 for name, value in {"AWS_DEFAULT_REGION": "eu-west-1"}.items():
     os.environ[name] = value
-import cloud.ingest
-assert callable(cloud.ingest.handler)
+module, _, function = sys.argv[3].rpartition(".")
+assert callable(getattr(importlib.import_module(module), function))
 assert not {"rich", "cryptography", "paho", "psutil"} & set(sys.modules)
 for name, module in sorted(sys.modules.items()):
     if name.split(".")[0] in ("cloud", "edge_agent", "simulator", "infrastructure"):
@@ -26,14 +28,23 @@ for name, module in sorted(sys.modules.items()):
 """
 
 
-def test_the_folder_alone_imports_the_handler_and_every_file_of_it_is_needed(tmp_path: Path) -> None:
-    package = build(tmp_path)
-    import boto3
-
+def reached(folder: Path, handler: str) -> set[str]:
+    """Files of the folder that a handler imports, with nothing else but boto3 at hand."""
     packages = str(Path(boto3.__file__).parent.parent)
-    command = [sys.executable, "-I", "-B", "-c", PROBE, str(package.folder), packages]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert sorted(done.stdout.split()) == sorted(FILES)
+    command = [sys.executable, "-I", "-B", "-c", PROBE, str(folder), packages, handler]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_the_folder_alone_imports_every_handler_and_every_file_of_it_is_needed(tmp_path: Path) -> None:
+    folder = build(tmp_path).folder
+    assert sorted(set().union(*(reached(folder, each) for each in HANDLERS))) == sorted(FILES)
+
+
+def test_the_template_runs_the_handlers_that_the_package_is_made_for() -> None:
+    functions = of_type(written(), "AWS::Serverless::Function").values()
+    assert sorted(each["Properties"]["Handler"] for each in functions) == sorted(HANDLERS)
 
 
 def test_the_archive_holds_just_the_listed_sources_and_nothing_compiled(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Quotes are from the AWS Lambda developer guide: services-kinesis-batchfailurereporting ("Configuring partial
 batch response with Kinesis Data Streams and Lambda"), kinesis-on-failure-destination ("Retain discarded batch
-records") and services-kinesis-parameters.
+records") and services-kinesis-parameters, each at https://docs.aws.amazon.com/lambda/latest/dg/<name>.html.
 """
 
 from __future__ import annotations

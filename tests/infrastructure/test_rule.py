@@ -63,6 +63,12 @@ def test_keywords_and_functions_are_not_case_sensitive() -> None:
         ("v1/#", "v1", True),
         ("v1/+/m", "v2/a/m", False),
         ("v1/a", "v1/a/b", False),
+        ("v1/a/b", "v1/a", False),
+        ("#", "v1/a", True),
+        # MQTT 3.1.1, 4.7.2: what begins with $ is not taken by a filter that begins with a wildcard.
+        ("#", "$aws/things/a", False),
+        ("+/things/a", "$aws/things/a", False),
+        ("$aws/#", "$aws/things/a", True),
     ],
 )
 def test_the_filter_takes_topics_as_mqtt_does(topic_filter: str, topic: str, taken: bool) -> None:
@@ -84,6 +90,15 @@ def test_the_filter_takes_topics_as_mqtt_does(topic_filter: str, topic: str, tak
         ("SELECT topic() AS t", "not of the form"),
         ("SELEC nonsense FRM", "not of the form"),
         ("SELECT topic() AS a, FROM 'a'", "in the SELECT list"),
+        ("SELECT topic() AS a, clientid() AS a FROM 'a'", "a stands twice"),
+        ("SELECT encode(*, 'base64') AS b, * FROM 'a'", r"'\*' in the SELECT list"),
+        ("SELECT encode(encode(*, 'base64'), 'base64') AS b FROM 'a'", "in the SELECT list"),
+        ("SELECT topic(-1) AS t FROM 'a'", r"topic\(-1\)"),
+        ("SELECT get_thing_shadow('a') AS t FROM 'a'", "in the SELECT list"),
+        ("SELECT topic() AS t FROM ''", "the filter '' is none"),
+        ("SELECT topic() AS t FROM 'a/#/b'", "the filter 'a/#/b' is none"),
+        ("SELECT topic() AS t FROM 'a/b+'", r"the filter 'a/b\+' is none"),
+        ("SELECT topic() AS t FROM 'a' ORDER BY t", "'ORDER BY t' after FROM"),
     ],
 )
 def test_what_is_outside_the_subset_is_an_error_that_names_it(sql: str, named: str) -> None:
@@ -117,13 +132,12 @@ def test_a_substitution_outside_the_subset_is_an_error(text: str) -> None:
 # --- the deployed rule ------------------------------------------------------------------------------
 
 KINESIS = {"kinesis": {"streamName": "s", "partitionKey": "${topic(2)}", "roleArn": "r"}}
+S3 = {"bucketName": "b", "key": "k", "roleArn": "r"}
 SQL = {"sql": "SELECT topic() AS t FROM 'v1/+/m'", "awsIotSqlVersion": VERSION}
 
 
 def test_a_rule_is_read_with_its_action_and_its_error_action() -> None:
-    rule = topic_rule.parse(
-        "r", {**SQL, "actions": [KINESIS], "errorAction": {"s3": {"bucketName": "b", "key": "k"}}}
-    )
+    rule = topic_rule.parse("r", {**SQL, "actions": [KINESIS], "errorAction": {"s3": S3}})
     assert (rule.stream, rule.partition_key.render(MESSAGE), rule.disabled) == ("s", "gw-1", False)
     assert rule.errors is not None
     assert rule.errors.bucket == "b"
@@ -137,6 +151,12 @@ def test_a_rule_is_read_with_its_action_and_its_error_action() -> None:
         ({**SQL, "actions": [KINESIS, KINESIS]}, "it has kinesis, kinesis"),
         ({**SQL, "actions": [KINESIS], "errorAction": {"sqs": {}}}, "must be s3, not sqs"),
         ({"sql": SQL["sql"], "actions": [KINESIS]}, "SQL version 2015-10-08"),
+        ({**SQL, "actions": [{"kinesis": {"streamName": "s", "roleArn": "r"}}]}, "has no partitionKey"),
+        ({**SQL, "actions": [{"kinesis": {**KINESIS["kinesis"], "x": 1}}]}, "x of its kinesis action"),
+        (
+            {**SQL, "actions": [KINESIS], "errorAction": {"s3": {**S3, "cannedAcl": "private"}}},
+            "cannedAcl of its s3 action",
+        ),
     ],
 )
 def test_a_rule_that_is_not_understood_is_an_error(payload: dict[str, Any], named: str) -> None:

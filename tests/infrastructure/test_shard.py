@@ -1,4 +1,7 @@
-"""The threads of a shard, fed by a shard in memory: order, checkpoint, an engine that goes away, stopping."""
+"""The threads of a shard, fed by a shard in memory: order, checkpoint, an engine that goes away, stopping.
+
+A page named in brackets is https://docs.aws.amazon.com/lambda/latest/dg/<name>.html.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,11 @@ class ShardInMemory:
         self._records: list[Record] = []
         self._place = 0
         self.gone = False
+        self.closed = False
+
+    @property
+    def ended(self) -> bool:
+        return self.closed and self._place == len(self._records)
 
     def put(self, key: str, data: str) -> None:
         number = str(len(self._records) + 1)
@@ -138,7 +146,8 @@ def test_every_record_is_handed_over_in_order_and_counted(bench: Bench) -> None:
 
 def test_lanes_run_at_the_same_time_and_keep_the_order_of_each_key(bench: Bench) -> None:
     """ "Lambda can process up to 10 batches in each shard simultaneously … still ensures in-order processing
-    at the partition-key level": a key that blocks does not hold up another lane, only the checkpoint."""
+    at the partition-key level" (with-kinesis): a key that blocks does not hold up another
+    lane, only the checkpoint."""
     gate = threading.Event()
 
     def answer(data: list[str]) -> None:
@@ -217,7 +226,8 @@ def test_an_engine_that_goes_away_is_waited_for_and_logged_once(
 
 def test_a_function_that_cannot_be_reached_is_tried_again(bench: Bench) -> None:
     """ "If a Lambda event source mapping is unable to invoke the function due to throttling or other issues,
-    it retries": with no retries allowed for errors of the function, nothing is lost."""
+    it retries" (kinesis-on-failure-destination): with no retries allowed for errors of the function,
+    nothing is lost."""
 
     class Unreachable(Recorder):
         refusals = 3
@@ -298,6 +308,23 @@ def test_the_iterator_age_grows_while_a_batch_is_stuck(bench: Bench) -> None:
     until(lambda: poller.iterator_age_ms() > 100)
     gate.set()
     until(lambda: poller.iterator_age_ms() == 0)
+
+
+def test_a_closed_shard_is_finished_when_its_last_record_is_completed(bench: Bench) -> None:
+    """ "When getNextShardIterator returns null, it indicates that you have read all the data in the parent
+    shard" (https://docs.aws.amazon.com/streams/latest/dev/kinesis-using-sdk-java-after-resharding.html): read
+    is not processed, and a poller that has finished is no fault."""
+    gate = threading.Event()
+    bench.shard.put("key", "one")
+    bench.shard.closed = True
+    poller = bench.start(Recorder(lambda _: gate.wait(PATIENCE_S) and None))
+    until(lambda: poller.outstanding == 1)
+    assert not poller.finished
+    gate.set()
+    until(lambda: poller.finished)
+    assert poller.join(PATIENCE_S)
+    assert poller.alive
+    assert bench.progress.checkpoint == "1"
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

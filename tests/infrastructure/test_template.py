@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.translated import TEMPLATE, Template, arn, of_type, properties, translated, written
+from cloud import rollup_settings
+from cloud.settings import SettingsError
+from infrastructure.local.function.schedule import interval_s
+from tests.translated import TEMPLATE, Template, arn, code_of, of_type, properties, translated, written
 
 SQL = (
     "SELECT encode(*, 'base64') AS b, topic(2) AS thing, clientid() AS client, principal() AS principal, "
@@ -63,7 +66,7 @@ def test_failed_messages_go_to_s3_under_keys_that_cannot_collide(template: Templ
 
 def test_only_the_rule_and_the_policy_have_names_and_they_hold_the_stage(template: Template) -> None:
     naming = {"RuleName", "PolicyName", "Name", "StreamName", "TableName", "BucketName", "FunctionName"}
-    naming |= {"RoleName", "LogGroupName", "TopicName", "AlarmName"}
+    naming |= {"RoleName", "LogGroupName", "TopicName", "AlarmName", "DashboardName"}
     named = {
         (name, key): value
         for name, each in template["Resources"].items()
@@ -98,6 +101,8 @@ def test_the_function_is_told_its_tables_and_its_stage(template: Template) -> No
         "QUARANTINE_TABLE": {"Ref": "QuarantineTable"},
         "ALLOW_DIRECT": {"Ref": "AllowDirect"},
         "RETENTION_DAYS": {"Ref": "RetentionDays"},
+        "LATE_DAYS": {"Ref": "LateDays"},
+        "LATEST_DAYS": {"Ref": "LatestDays"},
     }
 
 
@@ -128,6 +133,48 @@ def test_the_stream_keeps_records_longer_than_the_mapping_retries(template: Temp
 def test_the_logs_of_the_function_are_its_own_and_end(template: Template) -> None:
     assert properties(template, "IngestFunction")["LoggingConfig"] == {"LogGroup": {"Ref": "IngestLogs"}}
     assert properties(template, "IngestLogs")["RetentionInDays"] == {"Ref": "LogDays"}
+
+
+# --- the rollup function and its schedule ---------------------------------------------------------
+
+
+def test_the_rollup_function_is_called_every_five_minutes_and_ends_before_the_next_call(
+    template: Template,
+) -> None:
+    schedule = properties(template, "RollupSchedule")
+    assert (schedule["ScheduleExpression"], schedule["State"]) == ("rate(5 minutes)", "ENABLED")
+    assert schedule["Target"]["Arn"] == arn("RollupFunction")
+    assert properties(template, "RollupFunction")["Timeout"] < interval_s(schedule["ScheduleExpression"])
+
+
+def test_a_call_that_failed_is_left_to_the_next_one(template: Template) -> None:
+    retry = properties(template, "RollupSchedule")["Target"]["RetryPolicy"]
+    invoked = properties(template, "RollupFunctionEventInvokeConfig")
+    assert retry["MaximumRetryAttempts"] == invoked["MaximumRetryAttempts"] == 0
+
+
+def test_the_rollup_function_s_variables_are_those_that_its_settings_ask_for(template: Template) -> None:
+    variables = properties(template, "RollupFunction")["Environment"]["Variables"]
+    defaults = {name: str(each.get("Default")) for name, each in template["Parameters"].items()}
+    given = {name: defaults.get(value["Ref"], value["Ref"]) for name, value in variables.items()}
+    settings = rollup_settings.load(given)
+    assert (settings.fine_days, settings.hour_days, settings.day_days) == (35, 400, 1830)
+    assert (settings.retention_days, settings.late_days, settings.stage) == (30, 35, "dev")
+    for name in ("STAGE", "READINGS_TABLE", "LATEST_TABLE", "LATE_DAYS"):
+        with pytest.raises(SettingsError):
+            rollup_settings.load({key: value for key, value in given.items() if key != name})
+
+
+@pytest.mark.parametrize("function", ["IngestFunction", "RollupFunction"])
+def test_every_variable_of_a_function_is_read_by_the_code(template: Template, function: str) -> None:
+    code = code_of(properties(template, function)["Handler"])
+    variables = properties(template, function)["Environment"]["Variables"]
+    assert [name for name in variables if f'"{name}"' not in code] == []
+
+
+def test_the_logs_of_the_rollup_function_are_its_own_and_end(template: Template) -> None:
+    assert properties(template, "RollupFunction")["LoggingConfig"] == {"LogGroup": {"Ref": "RollupLogs"}}
+    assert properties(template, "RollupLogs")["RetentionInDays"] == {"Ref": "LogDays"}
 
 
 # --- what is kept ---------------------------------------------------------------------------------
@@ -205,6 +252,12 @@ def test_every_parameter_has_a_safe_default(template: Template) -> None:
         "Stage": "dev",
         "AllowDirect": "false",
         "RetentionDays": 30,
+        "LateDays": 35,
+        "Rollup5mDays": 35,
+        "Rollup1hDays": 400,
+        "Rollup1dDays": 1830,
+        "LatestDays": 7,
+        "ResendHours": 168,
         "StreamMode": "PROVISIONED",
         "StreamShards": 1,
         "StreamRetentionHours": 24,
@@ -212,6 +265,8 @@ def test_every_parameter_has_a_safe_default(template: Template) -> None:
         "LogDays": 14,
         "DeadLetterDays": 90,
         "AlarmEmail": "",
+        "ChangeEmail": "",
+        "RunbookUrl": "infrastructure/runbooks.md",
     }
     assert all(each["Description"] for each in template["Parameters"].values())
 
@@ -244,6 +299,8 @@ def test_the_outputs_are_those_that_the_tools_read(template: Template) -> None:
         "QuarantineTable": "QuarantineTable",
         "DeadLetterBucket": "DeadLetters",
         "AllowDirect": "AllowDirect",
+        "RollupFunctionName": "RollupFunction",
+        "Dashboard": "Dashboard",
     }
 
 
@@ -251,3 +308,18 @@ def test_cfn_lint_finds_nothing() -> None:
     linter = Path(sys.executable).parent / "cfn-lint"
     done = subprocess.run([linter, str(TEMPLATE)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_what_checkov_may_pass_over_has_a_reason_and_is_no_more_than_it_would_find() -> None:
+    skips = re.findall(r"^ +# checkov:skip=(\w+):(.*)$", TEMPLATE.read_text(), flags=re.M)
+    assert all(len(reason) > 40 for _, reason in skips)
+    assert {check for check, _ in skips} == {
+        "CKV_AWS_18",  # access logs of the bucket
+        "CKV_AWS_26",  # an own key for the topic
+        "CKV_AWS_115",  # reserved concurrency
+        "CKV_AWS_116",  # a queue for asynchronous calls
+        "CKV_AWS_117",  # a VPC
+        "CKV_AWS_119",  # an own key for tables
+        "CKV_AWS_158",  # an own key for logs
+        "CKV_AWS_173",  # an own key for names of tables
+    }

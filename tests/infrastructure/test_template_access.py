@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 import re
 from collections.abc import Iterator
@@ -9,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from infrastructure.package import FILES, ROOT
-from tests.translated import Template, arn, of_type, properties, translated
+from cloud import announce, keys
+from tests.translated import Template, arn, code_of, of_type, properties, translated
 
 IOT = "arn:${AWS::Partition}:iot:${AWS::Region}:${AWS::AccountId}:"
 THING = "${!iot:Connection.Thing.ThingName}"
@@ -88,16 +89,104 @@ def test_the_gateway_policy_allows_one_client_id_and_its_own_topics_and_nothing_
     }
 
 
-def test_every_role_names_its_resources(template: Template) -> None:
-    roles = of_type(template, "AWS::IAM::Role")
-    assert set(roles) == {"RuleRole", "IngestRole"}
-    for name, role in roles.items():
-        assert "ManagedPolicyArns" not in role["Properties"]
-        for statement in statements(template, name):
-            assert "*" not in listed(statement["Resource"])
-            assert not [action for action in listed(statement["Action"]) if "*" in action]
-            for resource in strings(statement["Resource"]):
-                assert not re.search(r":\*$|^\*", resource)
+WILDCARDS = {
+    # The rule makes a new name for each message.
+    ("RuleRole", "${DeadLetters.Arn}/rule-errors/*"),
+    # Lambda makes the names: the mapping's, and the time.
+    ("IngestRole", "${DeadLetters.Arn}/aws/lambda/*"),
+    # One of the levels is the gateway, whose name is not known to the template.
+    ("RollupRole", f"{IOT}topic/linkpulse/v1/*/resend"),
+    # Service authorization reference, AWS IoT: DescribeEndpoint knows no resource.
+    ("RollupRole", "*"),
+    # Deny: whoever it is, whatever is asked for, without TLS it is refused.
+    ("DeadLettersPolicy", "${DeadLetters.Arn}/*"),
+    ("DeadLettersPolicy", "s3:*"),
+}
+"""Every wildcard in an action or resource of the template, with its reason; a new one needs a new line."""
+
+
+def documents(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every statement of every policy of any kind, with the resource that it stands in."""
+
+    def found(value: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(value, dict):
+            yield from (each for each in listed(value.get("Statement", [])) if "Effect" in each)
+            yield from itertools.chain.from_iterable(map(found, value.values()))
+        elif isinstance(value, list):
+            yield from itertools.chain.from_iterable(map(found, value))
+
+    for name, resource in template["Resources"].items():
+        yield from ((name, statement) for statement in found(resource))
+
+
+def wildcards(template: Template) -> set[tuple[str, str]]:
+    return {
+        (name, text)
+        for name, statement in documents(template)
+        for text in strings([statement.get("Action", []), statement.get("Resource", [])])
+        # `?` is a wildcard too (IAM user guide, "Using wildcards in resource ARNs").
+        if "*" in text or "?" in text
+    }
+
+
+def test_no_wildcard_stands_where_an_arn_or_an_action_can_stand_but_for_the_listed_ones(
+    template: Template,
+) -> None:
+    assert wildcards(template) == WILDCARDS
+
+
+@pytest.mark.parametrize("text", ["*", "arn:aws:s3:::*", "arn:aws:s3:::b/?"])
+def test_a_new_wildcard_is_found_wherever_it_stands(text: str) -> None:
+    template = translated()
+    statements(template, "RollupScheduleRole")[0]["Resource"] = [text]
+    assert wildcards(template) - WILDCARDS == {("RollupScheduleRole", text)}
+
+
+def test_nothing_is_granted_by_exclusion(template: Template) -> None:
+    found = list(documents(template))
+    assert len(found) > 15
+    for _, statement in found:
+        assert not {"NotAction", "NotResource", "NotPrincipal"} & set(statement)
+
+
+def test_only_the_bucket_s_denial_is_for_everybody(template: Template) -> None:
+    everybody = [
+        (name, statement["Effect"])
+        for name, statement in documents(template)
+        if "*" in strings(statement.get("Principal", []))
+    ]
+    assert everybody == [("DeadLettersPolicy", "Deny")]
+
+
+def test_the_roles_are_ours_and_have_no_managed_policies(template: Template) -> None:
+    # SAM makes roles of its own, with managed policies, for what names no role.
+    assert set(of_type(template, "AWS::IAM::Role")) == {
+        "RuleRole",
+        "IngestRole",
+        "RollupRole",
+        "RollupScheduleRole",
+    }
+    assert not of_type(template, "AWS::IAM::ManagedPolicy")
+    assert "ManagedPolicyArns" not in str(template)
+    assert ":aws:policy/" not in str(template)
+
+
+@pytest.mark.parametrize(
+    ("role", "service"),
+    [
+        ("RuleRole", "iot"),
+        ("IngestRole", "lambda"),
+        ("RollupRole", "lambda"),
+        ("RollupScheduleRole", "scheduler"),
+    ],
+)
+def test_a_role_is_taken_by_one_service_and_nobody_else(template: Template, role: str, service: str) -> None:
+    (trust,) = properties(template, role)["AssumeRolePolicyDocument"]["Statement"]
+    assert (trust["Effect"], trust["Action"]) == ("Allow", "sts:AssumeRole")
+    assert trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
+    # IAM user guide, "The confused deputy problem": who acts for many accounts is told for which.
+    guarded = trust.get("Condition", {}).get("StringEquals", {})
+    assert (guarded == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}) is (service != "lambda")
 
 
 def test_the_rule_may_only_put_into_its_stream_and_its_prefix_and_only_for_itself(template: Template) -> None:
@@ -122,18 +211,86 @@ def test_the_ingest_function_may_only_what_it_does(template: Template) -> None:
         "logs:PutLogEvents": [arn("IngestLogs")],
         "s3:PutObject": [{"Fn::Sub": "${DeadLetters.Arn}/aws/lambda/*"}],
         "s3:ListBucket": [arn("DeadLetters")],
+        "events:PutEvents": [
+            {"Fn::Sub": "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/default"}
+        ],
     }
     assert writes == {
         "dynamodb:BatchWriteItem": [arn("ReadingsTable"), arn("QuarantineTable")],
-        "dynamodb:PutItem": [arn("ReadingsTable"), arn("QuarantineTable"), arn("RegistryTable")],
+        "dynamodb:PutItem": [
+            arn("ReadingsTable"),
+            arn("QuarantineTable"),
+            arn("LatestTable"),
+            arn("RegistryTable"),
+        ],
         "dynamodb:UpdateItem": [arn("LatestTable")],
-        "dynamodb:BatchGetItem": [arn("RegistryTable")],
+        "dynamodb:BatchGetItem": [arn("LatestTable"), arn("RegistryTable")],
     }
     assert properties(template, "IngestFunction")["Role"] == arn("IngestRole")
 
 
-def test_the_ingest_function_may_do_what_its_code_asks_of_dynamodb(template: Template) -> None:
-    code = "".join((ROOT / name).read_text() for name in FILES)
+def test_events_go_out_under_the_name_that_the_code_gives_and_that_the_rule_waits_for(
+    template: Template,
+) -> None:
+    (put,) = (each for each in statements(template, "IngestRole") if each["Action"] == "events:PutEvents")
+    assert put["Condition"] == {"StringEquals": {"events:source": announce.SOURCE}}
+    pattern = properties(template, "ChangeRule")["EventPattern"]
+    assert (pattern["source"], pattern["detail-type"]) == ([announce.SOURCE], [announce.DETAIL_TYPE])
+    assert pattern["detail"] == {"stage": [{"Ref": "Stage"}]}
+
+
+def test_the_topic_of_changes_takes_messages_from_its_rule_alone(template: Template) -> None:
+    (allow,) = properties(template, "ChangeTopicPolicy")["PolicyDocument"]["Statement"]
+    assert allow == {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sns:Publish",
+        "Resource": {"Ref": "ChangeTopic"},
+        "Condition": {"ArnEquals": {"aws:SourceArn": arn("ChangeRule")}},
+    }
+
+
+def test_the_rollup_function_may_only_what_it_does(template: Template) -> None:
+    assert granted(template, "RollupRole") == {
+        "dynamodb:Scan": [arn("LatestTable")],
+        "dynamodb:GetItem": [arn("ReadingsTable")],
+        "dynamodb:Query": [arn("ReadingsTable")],
+        "iot:Publish": [{"Fn::Sub": f"{IOT}topic/linkpulse/v1/*/resend"}],
+        "iot:DescribeEndpoint": ["*"],
+        "dynamodb:PutItem": [arn("ReadingsTable")],
+        "dynamodb:DeleteItem": [arn("ReadingsTable")],
+        "logs:CreateLogStream": [arn("RollupLogs")],
+        "logs:PutLogEvents": [arn("RollupLogs")],
+    }
+    assert properties(template, "RollupFunction")["Role"] == arn("RollupRole")
+
+
+def test_the_rollup_function_may_remove_marks_alone_and_no_readings(template: Template) -> None:
+    (delete,) = (each for each in statements(template, "RollupRole") if "DeleteItem" in str(each["Action"]))
+    patterns = delete["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+    # ForAllValues holds for a request without the key as well (IAM user guide): it must have it.
+    assert delete["Condition"]["Null"] == {"dynamodb:LeadingKeys": "false"}
+
+    def allowed(partition: str) -> bool:
+        return any(fnmatch.fnmatchcase(partition, pattern) for pattern in patterns)
+
+    assert all(allowed(keys.mark_partition(shard)) for shard in range(keys.MARK_SHARDS))
+    chunk = keys.chunk_partition("D", 1_795_000_000_000)
+    rollup = keys.rollup_partition("D", "5m", 1_795_000_000_000)
+    assert not any(map(allowed, (chunk, rollup, keys.CURSOR_PARTITION)))
+
+
+def test_the_schedule_may_invoke_the_rollup_function_alone(template: Template) -> None:
+    assert granted(template, "RollupScheduleRole") == {"lambda:InvokeFunction": [arn("RollupFunction")]}
+    assert properties(template, "RollupSchedule")["Target"]["RoleArn"] == arn("RollupScheduleRole")
+
+
+@pytest.mark.parametrize("function", ["Ingest", "Rollup"])
+def test_a_function_may_do_what_its_code_asks_of_dynamodb_and_nothing_else(
+    template: Template, function: str
+) -> None:
+    code = code_of(properties(template, f"{function}Function")["Handler"])
     asked = {name.replace("_", " ").title().replace(" ", "") for name in re.findall(r"client\.(\w+)\(", code)}
-    allowed = {action.partition(":")[2] for action in granted(template, "IngestRole") if "dynamodb" in action}
-    assert asked == allowed
+    asked -= {"PutEvents", "Publish"}  # of EventBridge, and of AWS IoT Data
+    given = granted(template, f"{function}Role")
+    assert asked == {action.partition(":")[2] for action in given if action.startswith("dynamodb:")}

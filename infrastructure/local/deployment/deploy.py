@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Mapping
@@ -22,7 +23,9 @@ from infrastructure.local.engine import ACCOUNT, Clients
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 DEFAULTS = {"Stage": "local", "AllowDirect": "true"}
 """Parameters that differ from a deployment to AWS: the simulator may write into the stream itself."""
+ALARM = "AWS::CloudWatch::Alarm"
 MAPPING = "AWS::Lambda::EventSourceMapping"
+SCHEDULE = "AWS::Scheduler::Schedule"
 CREATION_LIMIT_S = 60.0
 
 
@@ -74,7 +77,7 @@ def deploy(clients: Clients, plan: Plan, reviewed: tuple[Reviewed, ...]) -> Depl
         _upload(clients, plan)
         outputs = _create(clients, plan)
         inventory = Inventory(clients, plan.stack, plan.types)
-        _hold_mappings(clients, plan, inventory)
+        _hold_callers(clients, plan, inventory)
         return _verify(clients, plan, reviewed, inventory, outputs)
     except (ClientError, BotoCoreError) as exc:
         raise DeployError(f"the engine refused a step of the deployment: {exc}") from exc
@@ -90,7 +93,7 @@ def _create(clients: Clients, plan: Plan) -> dict[str, str]:
     """Create the stack and wait for it; returns its outputs."""
     clients.cloudformation.create_stack(
         StackName=plan.stack,
-        TemplateBody=json.dumps(plan.document),
+        TemplateBody=json.dumps(_for_engine(plan.document)),
         Parameters=[
             {"ParameterKey": name, "ParameterValue": value} for name, value in plan.parameters.items()
         ],
@@ -108,6 +111,19 @@ def _create(clients: Clients, plan: Plan) -> dict[str, str]:
         time.sleep(0.1)
 
 
+def _for_engine(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The template without what the engine refuses to create; differences.toml has it as dropped.
+
+    An alarm over a query becomes one over a metric that nobody sends.
+    """
+    made = copy.deepcopy(dict(document))
+    for resource in made["Resources"].values():
+        if resource["Type"] == ALARM and resource["Properties"].pop("Metrics", None):
+            stand_in = {"Namespace": "none", "MetricName": "none", "Statistic": "Sum", "Period": 60}
+            resource["Properties"].update(stand_in)
+    return made
+
+
 def _reasons(clients: Clients, stack: str) -> str:
     events = clients.cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
     failed = [each for each in events if each.get("ResourceStatus", "").endswith("FAILED")]
@@ -115,11 +131,17 @@ def _reasons(clients: Clients, stack: str) -> str:
     return "; ".join(reversed(reasons)) or "the engine gives no reason"
 
 
-def _hold_mappings(clients: Clients, plan: Plan, inventory: Inventory) -> None:
-    """Keep the engine's own poller off the stream: mapping.py reads it in its place."""
+def _hold_callers(clients: Clients, plan: Plan, inventory: Inventory) -> None:
+    """Keep the engine from calling functions itself: mapping.py and schedule.py do it in its place."""
     for name, kind in plan.types.items():
         if kind == MAPPING:
             clients.lambda_.update_event_source_mapping(UUID=inventory.physical_id(name), Enabled=False)
+        elif kind == SCHEDULE:
+            found = clients.scheduler.get_schedule(Name=inventory.physical_id(name))
+            kept = ("Name", "Description", "ScheduleExpression", "FlexibleTimeWindow", "Target")
+            clients.scheduler.update_schedule(
+                State="DISABLED", **{key: found[key] for key in kept if key in found}
+            )
 
 
 def _verify(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infrastructure.local.deployment import readers_control, readers_data
+from infrastructure.local.deployment import readers_control, readers_data, readers_messages
 from infrastructure.local.deployment.intrinsics import TemplateError
 from infrastructure.local.deployment.readers_data import Found
 from infrastructure.local.engine import Clients
@@ -15,17 +15,22 @@ Reader = Callable[[Clients, str], Found]
 
 READERS: Mapping[str, Reader] = {
     "AWS::CloudWatch::Alarm": readers_control.alarm,
+    "AWS::CloudWatch::Dashboard": readers_control.dashboard,
     "AWS::DynamoDB::Table": readers_data.table,
+    "AWS::Events::Rule": readers_messages.event_rule,
     "AWS::IAM::Role": readers_control.role,
     "AWS::IoT::Policy": readers_control.iot_policy,
     "AWS::IoT::TopicRule": readers_control.topic_rule,
     "AWS::Kinesis::Stream": readers_data.stream,
+    "AWS::Lambda::EventInvokeConfig": readers_control.event_invoke_config,
     "AWS::Lambda::EventSourceMapping": readers_control.event_source_mapping,
     "AWS::Lambda::Function": readers_control.function,
     "AWS::Logs::LogGroup": readers_control.log_group,
     "AWS::S3::Bucket": readers_data.bucket,
     "AWS::S3::BucketPolicy": readers_data.bucket_policy,
-    "AWS::SNS::Topic": readers_control.topic,
+    "AWS::SNS::Topic": readers_messages.topic,
+    "AWS::SNS::TopicPolicy": readers_messages.topic_policy,
+    "AWS::Scheduler::Schedule": readers_control.schedule,
 }
 
 

@@ -122,6 +122,31 @@ def event_source_mapping(clients: Clients, uuid: str) -> Found:
     )
 
 
+def event_invoke_config(clients: Clients, identifier: str) -> Found:
+    """AWS::Lambda::EventInvokeConfig; its physical id is the function and the qualifier."""
+    name, _, qualifier = identifier.rpartition(":")
+    found = clients.lambda_.get_function_event_invoke_config(FunctionName=name, Qualifier=qualifier)
+    properties = present(
+        FunctionName=name,
+        Qualifier=qualifier,
+        MaximumRetryAttempts=found.get("MaximumRetryAttempts"),
+        MaximumEventAgeInSeconds=found.get("MaximumEventAgeInSeconds"),
+    )
+    # SAM writes an empty one out.
+    properties["DestinationConfig"] = {
+        kind: to for kind, to in found.get("DestinationConfig", {}).items() if to
+    }
+    return Found(properties)
+
+
+def schedule(clients: Clients, name: str) -> Found:
+    """AWS::Scheduler::Schedule."""
+    found = clients.scheduler.get_schedule(Name=name)
+    return Found(
+        present(**{key: value for key, value in found.items() if key != "Arn"}), {"Arn": found["Arn"]}
+    )
+
+
 def log_group(clients: Clients, name: str) -> Found:
     """AWS::Logs::LogGroup."""
     groups = clients.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
@@ -136,13 +161,7 @@ def alarm(clients: Clients, name: str) -> Found:
     return Found(present(**found), {"Arn": found["AlarmArn"]})
 
 
-def topic(clients: Clients, arn: str) -> Found:
-    """AWS::SNS::Topic with its subscriptions; its physical id is its ARN."""
-    attributes = clients.sns.get_topic_attributes(TopicArn=arn)["Attributes"]
-    subscriptions = clients.sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]
-    pairs = [{"Protocol": each["Protocol"], "Endpoint": each["Endpoint"]} for each in subscriptions]
-    name = arn.rpartition(":")[2]
-    return Found(
-        present(TopicName=name, DisplayName=attributes.get("DisplayName"), Subscription=pairs),
-        {"TopicArn": arn, "TopicName": name},
-    )
+def dashboard(clients: Clients, name: str) -> Found:
+    """AWS::CloudWatch::Dashboard."""
+    found = clients.cloudwatch.get_dashboard(DashboardName=name)
+    return Found(present(DashboardName=name, DashboardBody=found["DashboardBody"]))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import Popen
-from typing import Any
+from typing import Any, Protocol
 
 from infrastructure.local.function.invocation import Counting, NotInvokedError, Outcome, Result
 from infrastructure.local.function.layer import LayerError, build_layer
@@ -27,6 +27,13 @@ ACCOUNT = "000000000000"
 
 class RuntimeSetupError(Exception):
     """The function cannot be run as it is; the message says what is missing."""
+
+
+class Interruptions(Protocol):
+    """What ends invocations on purpose."""
+
+    def end(self, request_id: str, succeeded: bool) -> Outcome | None:
+        """Told of each invocation that has ended; how it is to end in place of its success, if at all."""
 
 
 class LambdaRuntime:
@@ -46,8 +53,12 @@ class LambdaRuntime:
         function_arn: str = "",
         memory_mb: int = 512,
         scratch: Path | None = None,
+        interruptions: Interruptions | None = None,
     ) -> None:
-        """scratch is where the layer is made for as long as it runs; the system's folder when None."""
+        """scratch is where the layer is made for as long as it runs; the system's folder when None.
+
+        interruptions end invocations that would have succeeded.
+        """
         self._code_dir = code_dir.resolve()
         self._handler = handler
         self._timeout_s = timeout_s
@@ -55,6 +66,7 @@ class LambdaRuntime:
         self._counters = counters
         self._workers = workers
         self._scratch = scratch
+        self._interruptions = interruptions
         self._environment = _environment(self._code_dir, handler, function_name, memory_mb)
         self._environment.update(environment)
         region = self._environment["AWS_REGION"]
@@ -117,11 +129,22 @@ class LambdaRuntime:
             while result is None:
                 sandbox = self._ready(sandbox)
                 result = sandbox.run(invocation)
+            if self._interruptions:
+                outcome = self._interruptions.end(invocation.request_id, result.succeeded)
+                if outcome:
+                    result = sandbox.strike_at_answer(invocation, outcome)
             if result.outcome in (Outcome.TIMED_OUT, Outcome.CRASHED):
                 self._drop(sandbox)
             return result
         finally:
             idle.put(sandbox)
+
+    def strike(self, request_id: str, outcome: Outcome) -> None:
+        """End the process that works on an invocation as crashed or timed out; nothing when none does."""
+        with self._lock:
+            serving = [sandbox for sandbox in self._living if sandbox.serving == request_id]
+        for sandbox in serving:
+            sandbox.strike(outcome)
 
     @property
     def pids(self) -> list[int]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import threading
 import time
+import uuid
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -19,6 +21,8 @@ PREFIX = "/2018-06-01/runtime"
 RESPONSE_LIMIT = 6 * 1024 * 1024
 """Bytes of a response (Lambda quotas: 6 MB for a synchronous invocation)."""
 
+
+_ROOT = re.compile(r"Root=1-([0-9a-f]{8})-([0-9a-f]{24});")
 
 SHUTDOWN_CHECK_S = 0.1
 
@@ -54,6 +58,21 @@ class Failed:
 
 
 Message = Taken | Answered | Failed
+
+
+def trace_id(request_id: str) -> str:
+    """The X-Ray trace id of an invocation, whose root has the digits of its request id.
+
+    Header Lambda-Runtime-Trace-Id of "Next invocation" (Lambda developer guide, runtimes-api).
+    """
+    digits = request_id.replace("-", "")
+    return f"Root=1-{digits[:8]}-{digits[8:32]};Parent={digits[16:32]};Sampled=0"
+
+
+def request_of(trace: str) -> str:
+    """The request id of the invocation that a trace id belongs to; empty when it is none of ours."""
+    found = _ROOT.match(trace)
+    return str(uuid.UUID(found[1] + found[2])) if found else ""
 
 
 class RuntimeApi:
@@ -158,6 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
                 "Lambda-Runtime-Deadline-Ms": str(deadline_ms),
                 "Lambda-Runtime-Invoked-Function-Arn": invocation.function_arn,
+                "Lambda-Runtime-Trace-Id": trace_id(invocation.request_id),
             },
         )
 

@@ -64,6 +64,9 @@ class Sandbox:
         self._pump.start()
         self._served = False
         self._spent = False
+        self._time_over = threading.Event()
+        self.serving = ""
+        """Request id of the event in hand; empty between two."""
 
     @property
     def pid(self) -> int:
@@ -80,6 +83,26 @@ class Sandbox:
 
         None when an idle process turned out to have ended: the event can go to another one.
         """
+        self.serving = invocation.request_id
+        try:
+            return self._run(invocation)
+        finally:
+            self.serving = ""
+
+    def strike(self, outcome: Outcome) -> None:
+        """End the process as a crash does or, stopped where it is, as if its time limit had passed."""
+        self._signal(signal.SIGKILL if outcome is Outcome.CRASHED else signal.SIGSTOP)
+        if outcome is Outcome.TIMED_OUT:
+            self._time_over.set()
+
+    def strike_at_answer(self, invocation: Invocation, outcome: Outcome) -> Result:
+        """End the process between its last call and the arrival of its answer, which is dropped."""
+        self.strike(outcome)
+        if outcome is Outcome.CRASHED:
+            self._process.wait()
+        return self._result(invocation.request_id, None, _limit(invocation))
+
+    def _run(self, invocation: Invocation) -> Result | None:
         self._api.offer(invocation)
         init_s = max(INIT_LIMIT_S, invocation.timeout_s)
         message = self._next_message(time.monotonic() + init_s)
@@ -90,20 +113,23 @@ class Sandbox:
             return self._result(invocation.request_id, message, f"Init timed out after {init_s:.2f} seconds")
         self._served = True
         message = self._next_message(time.monotonic() + invocation.timeout_s)
-        limit = f"Task timed out after {invocation.timeout_s:.2f} seconds"
-        return self._result(invocation.request_id, message, limit)
+        return self._result(invocation.request_id, message, _limit(invocation))
 
     def close(self) -> None:
         """End the process and what it has started; returns when its output is in the log.
 
         Killed, as Lambda does with functions that have no extensions.
         """
-        if self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         self._process.wait()
         self._api.close()
         self._pump.join(OUTPUT_LIMIT_S)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process and what it has started, if it has not ended."""
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
 
     def _result(self, request_id: str, message: Message | None, limit: str) -> Result:
         if isinstance(message, Answered):
@@ -120,7 +146,7 @@ class Sandbox:
     def _next_message(self, deadline_s: float) -> Message | None:
         """What the process says next; None when it has ended or the time is up."""
         while True:
-            left_s = deadline_s - time.monotonic()
+            left_s = 0.0 if self._time_over.is_set() else deadline_s - time.monotonic()
             ended = self._process.poll() is not None
             try:
                 return self._api.messages.get(timeout=0.0 if ended else min(EXIT_CHECK_S, max(0.0, left_s)))
@@ -139,6 +165,11 @@ class Sandbox:
                 # The runtime separates the lines of one log event by carriage returns.
                 self._log.write(line.rstrip(b"\r\n").replace(b"\r", b"\n") + b"\n")
                 count_metrics(line, self._counters)
+
+
+def _limit(invocation: Invocation) -> str:
+    """What Lambda logs when the time is over."""
+    return f"Task timed out after {invocation.timeout_s:.2f} seconds"
 
 
 def _answer(request_id: str, message: Answered) -> Result:

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 COLLECT_S = 0.05
 """How long a record may wait for others to share its call."""
+PUBLISH_S = 5.0
 REREAD_S = 2.0
 """How often the deployed rule is read again."""
 
@@ -111,6 +112,16 @@ class Bridge:
     def detail(self) -> str:
         """What the operator should know while it works."""
         return "" if self._client.is_connected() else "not connected to the broker, trying again"
+
+    def publish(self, topic: str, payload: bytes, qos: int) -> None:
+        """Publish as the cloud does; raises OSError when the broker has not taken it within PUBLISH_S."""
+        sent = self._client.publish(topic, payload, qos)
+        try:
+            sent.wait_for_publish(PUBLISH_S)
+        except (RuntimeError, ValueError) as exc:
+            raise OSError(f"the broker cannot be reached: {exc}") from exc
+        if not sent.is_published():
+            raise OSError("the broker has not taken the message")
 
     # --- the broker's side: the thread of paho ----------------------------------------------------
 

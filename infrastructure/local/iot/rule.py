@@ -95,6 +95,15 @@ def _call(text: str) -> Expression:
     return function(match["arguments"])
 
 
+def _check_filter(topic_filter: str) -> None:
+    """A wildcard is a whole level, and # the last one (MQTT 3.1.1, 4.7.1)."""
+    levels = topic_filter.split("/")
+    for index, level in enumerate(levels):
+        plain = not set(level) & {"+", "#"}
+        if not (plain or level == "+" or (level == "#" and index == len(levels) - 1)) or not topic_filter:
+            raise RuleError(f"the filter {topic_filter!r} is none: + is a whole level, # the last one")
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """A parsed SELECT statement."""
@@ -113,6 +122,10 @@ class Statement:
         if match["rest"].strip():
             raise RuleError(f"{match['rest'].strip()!r} after FROM is not understood")
         fields = tuple(cls._field(item) for item in _SPLIT_ITEMS.split(match["items"]))
+        names = [name for name, _ in fields]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise RuleError(f"{', '.join(twice)} stands twice in the SELECT list")
+        _check_filter(match["filter"])
         return cls(fields, match["filter"])
 
     @staticmethod
@@ -125,7 +138,12 @@ class Statement:
         return match["name"], _call(match["call"])
 
     def matches(self, topic: str) -> bool:
-        """Whether the FROM filter takes the topic (MQTT 3.1.1, 4.7: + is one level, # is the rest)."""
+        """Whether the FROM filter takes the topic (MQTT 3.1.1, 4.7: + is one level, # is the rest).
+
+        A filter that begins with a wildcard takes no topic that begins with $ (4.7.2).
+        """
+        if topic.startswith("$") and self.topic_filter.startswith(("+", "#")):
+            return False
         filters, levels = self.topic_filter.split("/"), topic.split("/")
         for index, wanted in enumerate(filters):
             if wanted == "#":

@@ -51,12 +51,13 @@ def parse(name: str, payload: dict[str, Any]) -> TopicRule:
         kinds = ", ".join(kind for action in actions for kind in action) or "none"
         raise RuleError(f"rule {name} must have exactly one action, kinesis; it has {kinds}")
     action = actions[0]["kinesis"]
+    _known(name, "kinesis", action, {"roleArn", "streamName", "partitionKey"})
     return TopicRule(
         name=name,
         disabled=bool(payload.get("ruleDisabled", False)),
         statement=Statement.parse(payload["sql"], payload.get("awsIotSqlVersion", "2015-10-08")),
         stream=action["streamName"],
-        partition_key=Substitution.parse(action.get("partitionKey", "")),
+        partition_key=Substitution.parse(action["partitionKey"]),
         errors=_error_action(name, payload.get("errorAction") or {}),
     )
 
@@ -66,4 +67,13 @@ def _error_action(name: str, action: dict[str, Any]) -> ErrorAction | None:
         return None
     if set(action) != {"s3"}:
         raise RuleError(f"the error action of rule {name} must be s3, not {', '.join(action)}")
+    _known(name, "s3", action["s3"], {"roleArn", "bucketName", "key"})
     return ErrorAction(action["s3"]["bucketName"], Substitution.parse(action["s3"]["key"]))
+
+
+def _known(name: str, kind: str, action: dict[str, Any], wanted: set[str]) -> None:
+    """Each parameter of an action is one that is carried out here, and none of them is missing."""
+    if unknown := sorted(set(action) - wanted):
+        raise RuleError(f"rule {name}: {', '.join(unknown)} of its {kind} action is not understood")
+    if missing := sorted(wanted - set(action)):
+        raise RuleError(f"rule {name}: its {kind} action has no {', '.join(missing)}")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -19,8 +20,43 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+ATTEMPTS = 5
+"""How often a discard is tried to be kept."""
+
+
 class DestinationError(Exception):
     """An object could not be written; the message says why."""
+
+
+class Destination(Protocol):
+    """Where discarded records go."""
+
+    def put(self, discard: Discard, at_ms: int) -> None:
+        """Keep one discard. Raises DestinationError."""
+
+
+def keep(
+    destination: Destination | None,
+    discard: Discard,
+    wall_ms: Callable[[], int],
+    pause: Callable[[int], bool],
+) -> str:
+    """Keep a discard in the on-failure destination; why that was not possible, empty when it was.
+
+    pause waits before another attempt, given how many have failed, and says whether to go on.
+    """
+    if destination is None:
+        return "the mapping has no on-failure destination"
+    lost = ""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            destination.put(discard, wall_ms())
+            return ""
+        except DestinationError as exc:
+            lost = str(exc)
+        if not pause(attempt):
+            break
+    return lost
 
 
 def object_key(mapping: str, shard_id: str, at_ms: int, random: uuid.UUID) -> str:

@@ -1,8 +1,8 @@
 """The event source mapping from the stream to the function, as AWS Lambda documents it.
 
 Modelled: batch size, window and payload limit, parallelization factor, partial batch responses, bisection,
-retry and age limits, the S3 on-failure destination. Not modelled: filters, tumbling windows, enhanced
-fan-out, AT_TIMESTAMP, the order between parent and child shards.
+retry and age limits, the S3 on-failure destination, iterator age, parent shards before their children. Not
+modelled, and refused where a mapping asks for it: filters, tumbling windows, enhanced fan-out, AT_TIMESTAMP.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from infrastructure.local.mapping.shard import ShardPlan, ShardPoller
 from infrastructure.local.mapping.stream import (
     KinesisShard,
     Origin,
+    Shard,
     Stream,
     StreamFacts,
     StreamUnavailableError,
@@ -52,8 +53,10 @@ class EventSourceMapping:
         *,
         backoff: Backoff | None = None,
         clock: Clock | None = None,
+        reshard_check_s: float = RESHARD_CHECK_S,
     ) -> None:
         self._settings = settings
+        self._reshard_check_s = reshard_check_s
         self._function = function
         self._counters = counters
         self._backoff = backoff or Backoff()
@@ -67,6 +70,8 @@ class EventSourceMapping:
         self._progress: dict[str, Progress] = {}
         self._lock = threading.Lock()
         self._pollers: dict[str, ShardPoller] = {}
+        self._finished: set[str] = set()
+        self._wake = threading.Event()
         self._stopping = threading.Event()
         self._watch: threading.Thread | None = None
 
@@ -93,6 +98,7 @@ class EventSourceMapping:
             return True
         deadline_s = time.monotonic() + timeout_s
         self._stopping.set()
+        self._wake.set()
         self._watch.join(timeout_s)
         pollers = self._current()
         for poller in pollers:
@@ -129,7 +135,7 @@ class EventSourceMapping:
     def _look_for_shards(self, position: str, found: bool) -> None:
         """Find shards until there are some, then those that resharding adds."""
         failures = 0 if found else 1
-        while not self._stopping.wait(self._backoff.delay_s(failures) if failures else RESHARD_CHECK_S):
+        while self._another_look(failures):
             if found:
                 position = "TRIM_HORIZON"
             if self._find_shards(position, failures):
@@ -137,17 +143,48 @@ class EventSourceMapping:
             else:
                 failures += 1
 
+    def _another_look(self, failures: int) -> bool:
+        """Wait for the time of the next look, or until a shard is done with; False when stopping."""
+        self._wake.wait(self._backoff.delay_s(failures) if failures else self._reshard_check_s)
+        self._wake.clear()
+        return not self._stopping.is_set()
+
     def _find_shards(self, position: str, failures: int) -> bool:
         try:
-            facts = self._stream.facts()
-            for shard_id in self._stream.shard_ids():
-                if shard_id not in self._pollers:
-                    self._begin(shard_id, position, facts)
+            facts, shards = self._stream.facts(), self._stream.shards()
+            listed = {shard.shard_id for shard in shards}
+            self._retire(listed)
+            for shard in shards:
+                if self._is_due(shard, listed, position):
+                    self._begin(shard.shard_id, position, facts)
         except StreamUnavailableError as exc:
             if not failures and not self._pollers:  # a poller tells of its own shard
                 log.warning("the shards cannot be listed, trying again: %s", exc)
             return False
         return True
+
+    def _is_due(self, shard: Shard, listed: set[str], position: str) -> bool:
+        """Whether a shard is to be read from now on: nothing is left to read of those it came from.
+
+        "If you read data from the child shards before having read all data from the parent shards, you
+        could read data for a particular hash key out of the order" (Kinesis Data Streams developer guide,
+        kinesis-using-sdk-java-after-resharding). Of a closed shard LATEST reads nothing.
+        """
+        if shard.shard_id in self._pollers or shard.shard_id in self._finished:
+            return False
+        return position == "LATEST" or not any(
+            parent in self._pollers or (parent in listed and parent not in self._finished)
+            for parent in shard.parents
+        )
+
+    def _retire(self, listed: set[str]) -> None:
+        """Let go of shards that are read to their end, or that the stream does not keep any more."""
+        for shard_id, poller in list(self._pollers.items()):
+            if poller.finished or (shard_id not in listed and not poller.outstanding):
+                self._finished.add(shard_id)
+                poller.ask_to_stop()
+                with self._lock:
+                    del self._pollers[shard_id]
 
     def _begin(self, shard_id: str, position: str, facts: StreamFacts) -> None:
         with self._lock:
@@ -166,6 +203,7 @@ class EventSourceMapping:
             self._counters,
             self._clock,
             progress,
+            self._wake.set,
         )
         with self._lock:
             self._progress[shard_id] = progress

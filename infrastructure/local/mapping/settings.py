@@ -9,6 +9,14 @@ from typing import Any
 from infrastructure.local.mapping.retry import UNLIMITED
 
 ROLE_ARN = "arn:aws:iam::000000000000:role/local"
+LEAST_AGE_S = 60
+"""Least MaximumRecordAgeInSeconds that is not -1 (CreateEventSourceMapping)."""
+NOT_MODELLED = {
+    "TumblingWindowInSeconds": "keep state in the tables, the window's state is lost with it",
+    "FilterCriteria": "every record goes to the function",
+    "StartingPositionTimestamp": "use StartingPosition LATEST or TRIM_HORIZON",
+}
+"""Properties that change what a function is given, and what to do without them."""
 
 
 class MappingError(Exception):
@@ -52,6 +60,14 @@ class MappingSettings:
         stream_arn = _required(description, "EventSourceArn")
         if ":kinesis:" not in stream_arn or "/" not in stream_arn:
             raise MappingError(f"EventSourceArn {stream_arn!r} is not the ARN of a Kinesis stream")
+        for name in NOT_MODELLED:
+            if description.get(name):
+                raise MappingError(f"{name} is not supported here: {NOT_MODELLED[name]}")
+        age_s = _within(description, "MaximumRecordAgeInSeconds", UNLIMITED, UNLIMITED, 604_800)
+        if UNLIMITED < age_s < LEAST_AGE_S:
+            raise MappingError(
+                f"MaximumRecordAgeInSeconds is {age_s}, it must be -1 or at least {LEAST_AGE_S}"
+            )
         return cls(
             stream_arn=stream_arn,
             function_arn=_required(description, "FunctionArn"),
@@ -63,9 +79,7 @@ class MappingSettings:
             in (description.get("FunctionResponseTypes") or []),
             bisect=bool(description.get("BisectBatchOnFunctionError", False)),
             maximum_retry_attempts=_within(description, "MaximumRetryAttempts", UNLIMITED, UNLIMITED, 10_000),
-            maximum_record_age_s=_within(
-                description, "MaximumRecordAgeInSeconds", UNLIMITED, UNLIMITED, 604_800
-            ),
+            maximum_record_age_s=age_s,
             starting_position=_starting_position(description),
             on_failure_bucket=_bucket(description),
             role_arn=role_arn,

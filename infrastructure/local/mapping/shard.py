@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from infrastructure.local.function.invocation import Counting, Function, NotInvokedError
 from infrastructure.local.mapping.clock import Clock
-from infrastructure.local.mapping.failure import DestinationError
+from infrastructure.local.mapping.failure import Destination, keep
 from infrastructure.local.mapping.lane import Batching, Lane, Send, Wait, lane_of
 from infrastructure.local.mapping.progress import Progress
 from infrastructure.local.mapping.retry import Backoff, Batch, Discard, Rules
@@ -28,16 +27,8 @@ from infrastructure.local.mapping.stream import (
 log = logging.getLogger(__name__)
 
 POLL_S = 0.15
-DESTINATION_ATTEMPTS = 5
 BUFFERED_BATCHES = 2
 """Batches per lane that may wait; beyond, the shard is not read."""
-
-
-class Destination(Protocol):
-    """Where discarded records go."""
-
-    def put(self, discard: Discard, at_ms: int) -> None:
-        """Keep one discard. Raises DestinationError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +55,9 @@ class ShardPoller:
         counters: Counting,
         clock: Clock,
         progress: Progress,
+        on_finished: Callable[[], None] = lambda: None,
     ) -> None:
+        """on_finished is called once, when the shard is closed and all of it is completed."""
         self._name = name
         self._source = source
         self._plan = plan
@@ -73,6 +66,8 @@ class ShardPoller:
         self._counters = counters
         self._clock = clock
         self._progress = progress
+        self._on_finished = on_finished
+        self._finished = threading.Event()
         now_s = clock.monotonic()
         size_of = event_sizer(plan.origin)
         self._lanes = [
@@ -108,8 +103,13 @@ class ShardPoller:
 
     @property
     def alive(self) -> bool:
-        """Whether every thread runs."""
-        return all(thread.is_alive() for thread in self._threads)
+        """Whether every thread runs, or has come to the end of the shard."""
+        return self.finished or all(thread.is_alive() for thread in self._threads)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the shard is closed, and every record of it completed."""
+        return self._finished.is_set()
 
     @property
     def outstanding(self) -> int:
@@ -126,7 +126,7 @@ class ShardPoller:
 
     def _read_on(self) -> None:
         failures = 0
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and not self._source.ended:
             room = self._room()
             if not room:
                 continue
@@ -142,8 +142,22 @@ class ShardPoller:
                 log.info("%s can be read again", self._name)
                 failures = 0
             self._distribute(records)
-            if not records:
+            if not records and not self._source.ended:
                 self._stopping.wait(POLL_S)
+        # The thread stays for as long as its records are in the lanes, so that its death means a fault.
+        while not self._stopping.is_set() and not self._all_done():
+            with self._changed:
+                self._changed.wait(POLL_S)
+
+    def _all_done(self) -> bool:
+        """Whether nothing is left of a closed shard; tells whoever waits for it."""
+        if self.outstanding:
+            return False
+        self._finished.set()
+        with self._changed:
+            self._changed.notify_all()
+        self._on_finished()
+        return True
 
     def _room(self) -> int:
         """How many records may be read; waits a little when it is less than a batch."""
@@ -170,7 +184,7 @@ class ShardPoller:
             self._changed.notify_all()
 
     def _work_on(self, lane: Lane) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and not self.finished:
             with self._changed:
                 step = lane.next(self._clock.wall_ms(), self._clock.monotonic())
                 if isinstance(step, Wait):
@@ -184,7 +198,7 @@ class ShardPoller:
 
     def _pause(self, step: Wait) -> None:
         """Sleep, with the lock held as Condition.wait requires, until the lane may have something to do."""
-        if self._stopping.is_set():
+        if self._stopping.is_set() or self.finished:
             return
         pause_s = None if step.until_s is None else max(0.0, step.until_s - self._clock.monotonic())
         self._changed.wait(pause_s)
@@ -209,7 +223,7 @@ class ShardPoller:
             self._give_up(decision.discard)
 
     def _give_up(self, discard: Discard) -> None:
-        lost = self._deliver(discard)
+        lost = keep(self._destination, discard, self._clock.wall_ms, self._pause_before)
         if lost and self._stopping.is_set():
             return  # the checkpoint stays before them, so the next start hands them over again
         log.log(
@@ -225,17 +239,6 @@ class ShardPoller:
         with self._changed:
             self._progress.complete(discard.records)
 
-    def _deliver(self, discard: Discard) -> str:
-        """Keep a discard in the on-failure destination; why that was not possible, empty when it was."""
-        if self._destination is None:
-            return "the mapping has no on-failure destination"
-        lost = ""
-        for attempt in range(1, DESTINATION_ATTEMPTS + 1):
-            try:
-                self._destination.put(discard, self._clock.wall_ms())
-                return ""
-            except DestinationError as exc:
-                lost = str(exc)
-            if self._stopping.wait(self._plan.backoff.delay_s(attempt)):
-                break
-        return lost
+    def _pause_before(self, attempt: int) -> bool:
+        """Wait before another attempt; False when stopping."""
+        return not self._stopping.wait(self._plan.backoff.delay_s(attempt))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 GET_RECORDS_LIMIT = 10_000
 """Records that one GetRecords may return (Kinesis API reference, GetRecords)."""
+PARENTS = ("ParentShardId", "AdjacentParentShardId")
 
 
 class StreamUnavailableError(Exception):
@@ -88,6 +89,14 @@ def event_sizer(origin: Origin) -> Callable[[Record], int]:
 
 
 @dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard and those that it came from: one by a split, two by a merge, none at the stream's creation."""
+
+    shard_id: str
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StreamFacts:
     """What a stream says about itself that matters to its reader."""
 
@@ -103,6 +112,10 @@ class ShardSource(Protocol):
 
         Raises StreamUnavailableError, after which it may be called again.
         """
+
+    @property
+    def ended(self) -> bool:
+        """Whether the shard is closed and read to its end."""
 
 
 class Stream:
@@ -120,10 +133,14 @@ class Stream:
         created_ms = round(summary["StreamCreationTimestamp"].timestamp() * 1000)
         return StreamFacts(summary["RetentionPeriodHours"] * 3600, created_ms)
 
-    def shard_ids(self) -> list[str]:
-        """Every shard, open or closed. Raises StreamUnavailableError."""
+    def shards(self) -> list[Shard]:
+        """Every shard that still has records or may get some. Raises StreamUnavailableError."""
         with _translated(self.name):
-            return [shard["ShardId"] for shard in self._client.list_shards(StreamName=self.name)["Shards"]]
+            listed = self._client.list_shards(StreamName=self.name)["Shards"]
+        return [
+            Shard(each["ShardId"], tuple(filter(None, map(each.get, PARENTS))))  # type: ignore[arg-type]
+            for each in listed
+        ]
 
     def iterator(self, shard_id: str, **position: Any) -> str:
         """A shard iterator; position as in GetShardIterator. Raises StreamUnavailableError."""
@@ -171,7 +188,8 @@ class KinesisShard:
         self._started_ms = wall_ms()
         self._facts = facts
         self._iterator: str | None = None
-        self._ended = False
+        self.ended = False
+        """Whether the shard is closed and read to its end."""
 
     def open(self) -> None:
         """Fix the starting position; LATEST is the instant of this call. Raises StreamUnavailableError."""
@@ -180,7 +198,7 @@ class KinesisShard:
 
     def read(self, limit: int) -> list[Record]:
         """The next records in order. Raises StreamUnavailableError."""
-        if self._ended:
+        if self.ended:
             return []
         iterator = self._iterator
         if iterator is None or self._may_have_shifted():
@@ -191,7 +209,7 @@ class KinesisShard:
             self._iterator = None
             return []
         self._iterator = following
-        self._ended = following is None
+        self.ended = following is None
         if records:
             self._after = records[-1].sequence_number
         return records

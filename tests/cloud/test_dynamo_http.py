@@ -1,0 +1,128 @@
+"""The ingest function's own DynamoDB client: signed as botocore signs, and failing as botocore's fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from cloud.dynamo import ConditionError, RefusedError, TransientError, attempt
+from cloud.dynamo_http import Client
+from tests.cloud.dynamo_endpoint import ENVIRONMENT, Endpoint, endpoint
+
+if TYPE_CHECKING:
+    from tests.cloud.conftest import Cloud
+
+ITEM = {
+    "gateway": {"S": "gw-1"},
+    "ver": {"S": "1"},
+    "b": {"B": bytes(range(256))},
+    "é": {"M": {"B": {"N": "1"}}},
+}
+
+
+@pytest.fixture
+def there(cloud: Cloud) -> Iterator[Endpoint]:
+    with endpoint(cloud.client) as served:
+        yield served
+
+
+def client_of(there: Endpoint, **more: str) -> Client:
+    return Client(there.environment | more, sleep=lambda _seconds: None)
+
+
+def put(client: Any, cloud: Cloud, **condition: Any) -> Any:
+    return attempt(lambda: client.put_item(TableName=cloud.settings.latest_table, Item=ITEM, **condition))
+
+
+def test_the_four_calls_do_what_botocores_do(cloud: Cloud, there: Endpoint) -> None:
+    client, table = client_of(there), cloud.settings.latest_table
+    put(client, cloud)
+    key = {"gateway": {"S": "gw-1"}}
+    asked = {table: {"Keys": [key], "ConsistentRead": True}}
+    assert (
+        client.batch_get_item(RequestItems=asked)["Responses"]
+        == {table: [ITEM]}
+        == {table: cloud.items("latest")}
+    )
+    client.update_item(TableName=table, Key=key, UpdateExpression="REMOVE b")
+    written = client.batch_write_item(
+        RequestItems={table: [{"PutRequest": {"Item": ITEM | {"gateway": {"S": "b"}}}}]}
+    )
+    assert written["UnprocessedItems"] == {}
+    kept = {item["gateway"]["S"]: set(item) for item in cloud.items("latest")}
+    assert kept == {"gw-1": set(ITEM) - {"b"}, "b": set(ITEM)}
+    assert there.connections == 1
+
+
+@pytest.mark.parametrize("token", ["", "a/session+token=="])
+def test_a_request_is_signed_as_botocore_signs_it(cloud: Cloud, there: Endpoint, token: str) -> None:
+    put(client_of(there, AWS_SESSION_TOKEN=token), cloud)
+    head, body = there.heads[-1], there.bodies[-1]
+    signed = head["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    request = AWSRequest("POST", f"http://{head['host']}/", {name: head[name] for name in signed}, body)
+    request.context["timestamp"] = head["x-amz-date"]
+    auth = SigV4Auth(
+        Credentials(ENVIRONMENT["AWS_ACCESS_KEY_ID"], ENVIRONMENT["AWS_SECRET_ACCESS_KEY"], token or None),
+        "dynamodb",
+        "eu-central-1",
+    )
+    signature = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
+    assert head["authorization"].endswith(f"Signature={signature}")
+    assert (head.get("x-amz-security-token") or "") == token
+
+
+def test_errors_have_the_three_meanings_that_the_store_knows(cloud: Cloud, there: Endpoint) -> None:
+    client = client_of(there)
+    put(client, cloud)
+    with pytest.raises(ConditionError):
+        put(client, cloud, ConditionExpression="attribute_not_exists(ver)")
+    with pytest.raises(RefusedError, match="ValidationException"):
+        attempt(lambda: client.put_item(TableName=cloud.settings.latest_table, Item={"ver": {"S": "1"}}))
+    with pytest.raises(TransientError, match="PutItem: ResourceNotFoundException"):
+        attempt(lambda: client.put_item(TableName="nowhere", Item=ITEM))
+    assert len(there.bodies) == 4  # none of these gets better by asking again
+
+
+def test_what_may_pass_is_tried_twice_and_then_transient(cloud: Cloud, there: Endpoint) -> None:
+    def throttled(handler: Any) -> bool:
+        handler.answer(400, {"__type": "a#ProvisionedThroughputExceededException", "message": "slow down"})
+        return True
+
+    def broken(handler: Any) -> bool:
+        handler.answer(503, b"<html>not JSON</html>")
+        return True
+
+    def closed(handler: Any) -> bool:
+        handler.close_connection = True
+        return True
+
+    client = client_of(there)
+    for fault in (throttled, broken, closed):
+        there.broken, before = fault, len(there.bodies)
+        with pytest.raises(TransientError):
+            put(client, cloud)
+        assert len(there.bodies) - before == 2
+
+
+def test_connections_that_were_closed_during_a_pause_are_made_anew(cloud: Cloud, there: Endpoint) -> None:
+    def last(handler: Any) -> bool:
+        handler.close_connection = True  # without a word, as an idle one is closed
+        return False
+
+    client = client_of(there)
+    there.broken = last
+    put(client, cloud)
+    put(client, cloud)
+    assert there.connections == 2
+
+
+def test_an_endpoint_that_is_not_there_is_transient() -> None:
+    environment = ENVIRONMENT | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    client = Client(environment, sleep=lambda _seconds: None)
+    with pytest.raises(TransientError):
+        attempt(lambda: client.put_item(TableName="t", Item={}))
