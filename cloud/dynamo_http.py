@@ -50,6 +50,7 @@ class Client:
         if credentials is None:
             raise NoCredentialsError
         self._credentials = credentials
+        self._environment = environment
         self._sleep = sleep
         self._tls = ssl.create_default_context() if self._url.scheme == "https" else None
         self._idle: deque[HTTPConnection] = deque()
@@ -116,6 +117,8 @@ class Client:
         request = AWSRequest("POST", self._url.geturl(), named, body)
         SigV4Auth(self._credentials.get_frozen_credentials(), "dynamodb", self._region).add_auth(request)
         more = {"Host": self._url.netloc, "Content-Length": str(len(body)), "User-Agent": "linkpulse"}
+        if trace := self._environment.get("_X_AMZN_TRACE_ID"):
+            more["X-Amzn-Trace-Id"] = trace  # of this invocation, as botocore passes it on
         fields = (*request.headers.items(), *more.items())
         headers = "".join(f"{name}: {value}\r\n" for name, value in fields)
         return f"POST / HTTP/1.1\r\n{headers}\r\n".encode("ascii")

@@ -76,6 +76,16 @@ def test_a_request_is_signed_as_botocore_signs_it(cloud: Cloud, there: Endpoint,
     assert (head.get("x-amz-security-token") or "") == token
 
 
+def test_a_request_tells_which_invocation_it_is_of(cloud: Cloud, there: Endpoint) -> None:
+    """The runtime gives each invocation an id of its own (Lambda developer guide, "Runtime API")."""
+    environment = there.environment | {"_X_AMZN_TRACE_ID": "Root=1"}
+    client = Client(environment, sleep=lambda _seconds: None)
+    put(client, cloud)
+    environment["_X_AMZN_TRACE_ID"] = "Root=2"
+    put(client, cloud)
+    assert [head["x-amzn-trace-id"] for head in there.heads] == ["Root=1", "Root=2"]
+
+
 def test_errors_have_the_three_meanings_that_the_store_knows(cloud: Cloud, there: Endpoint) -> None:
     client = client_of(there)
     put(client, cloud)
