@@ -1,4 +1,7 @@
-"""What an invocation says of itself: one line of metrics, and a line for each record it set aside."""
+"""What an invocation says of itself: one line of metrics, and a line for each record it set aside.
+
+By hand, since Powertools for AWS Lambda would add 7 % to a cold start (`make bench`).
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from cloud.dynamo import Patience
-from cloud.ingest import Pipeline
+from cloud.ingest import COLLECT_AFTER, Pipeline
 from cloud.keys import DAY_MS
 from cloud.latest import Latest
 from cloud.latest_store import LatestStore
@@ -104,7 +104,8 @@ class Bus:
 
 
 def pipeline_on(client: Any, workers: int) -> Pipeline:
-    """The ingest function's parts on a client."""
+    """The ingest function's parts on a client, with its collector: the peer beside it has the same."""
+    gc.set_threshold(COLLECT_AFTER)
     registry = Registry(client, SETTINGS.registry_table, lambda: 0.0)
     states = LatestStore(client, SETTINGS.latest_table, registry, Bus(), 7 * DAY_MS, workers)
     return Pipeline(SETTINGS, Store(client), registry, states, lambda _line: None, lambda: "token")
