@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cloud.buckets import DAY, FINE, HOUR, Step
-from cloud.settings import SettingsError
+from cloud.settings import given, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class RollupSettings:
 
     def keep_days(self, step: Step) -> int:
         """Days that rollups of a step are kept; at least as long as they may be recomputed from."""
-        given = {FINE: self.fine_days, HOUR: self.hour_days, DAY: self.day_days}[step]
-        return max(given, self.window_days + 2)
+        days = {FINE: self.fine_days, HOUR: self.hour_days, DAY: self.day_days}[step]
+        return max(days, self.window_days + 2)
 
 
 def window(late_days: int, retention_days: int) -> int:
@@ -46,31 +46,17 @@ def window(late_days: int, retention_days: int) -> int:
 def load(environment: Mapping[str, str]) -> RollupSettings:
     """The settings in the environment; raises SettingsError for a missing or wrong variable."""
     return RollupSettings(
-        stage=_given(environment, "STAGE"),
-        readings_table=_given(environment, "READINGS_TABLE"),
-        latest_table=_given(environment, "LATEST_TABLE"),
+        stage=given(environment, "STAGE"),
+        readings_table=given(environment, "READINGS_TABLE"),
+        latest_table=given(environment, "LATEST_TABLE"),
         retention_days=_days(environment, "RETENTION_DAYS"),
         late_days=_days(environment, "LATE_DAYS"),
         fine_days=_days(environment, "ROLLUP_5M_DAYS"),
         hour_days=_days(environment, "ROLLUP_1H_DAYS"),
         day_days=_days(environment, "ROLLUP_1D_DAYS"),
-        resend_hours=_number(environment, "RESEND_HOURS", "hours", 0),
+        resend_hours=number(environment, "RESEND_HOURS", "hours", 0),
     )
 
 
-def _given(environment: Mapping[str, str], name: str) -> str:
-    value = environment.get(name, "")
-    if not value:
-        raise SettingsError(f"{name} is not set")
-    return value
-
-
 def _days(environment: Mapping[str, str], name: str) -> int:
-    return _number(environment, name, "days", 1)
-
-
-def _number(environment: Mapping[str, str], name: str, unit: str, least: int) -> int:
-    value = _given(environment, name)
-    if not value.isascii() or not value.isdigit() or int(value) < least:
-        raise SettingsError(f"{name} is {value!r}, not a number of {unit}")
-    return int(value)
+    return number(environment, name, "days", 1)

@@ -33,11 +33,11 @@ class Settings:
 def load(environment: Mapping[str, str]) -> Settings:
     """The settings in the environment; raises SettingsError for a missing or wrong variable."""
     return Settings(
-        stage=_given(environment, "STAGE"),
-        readings_table=_given(environment, "READINGS_TABLE"),
-        latest_table=_given(environment, "LATEST_TABLE"),
-        registry_table=_given(environment, "REGISTRY_TABLE"),
-        quarantine_table=_given(environment, "QUARANTINE_TABLE"),
+        stage=given(environment, "STAGE"),
+        readings_table=given(environment, "READINGS_TABLE"),
+        latest_table=given(environment, "LATEST_TABLE"),
+        registry_table=given(environment, "REGISTRY_TABLE"),
+        quarantine_table=given(environment, "QUARANTINE_TABLE"),
         allow_direct=_flag(environment, "ALLOW_DIRECT"),
         retention_days=_days(environment, "RETENTION_DAYS"),
         latest_days=_days(environment, "LATEST_DAYS") if "LATEST_DAYS" in environment else LATEST_DAYS,
@@ -45,23 +45,29 @@ def load(environment: Mapping[str, str]) -> Settings:
     )
 
 
-def _given(environment: Mapping[str, str], name: str) -> str:
+def given(environment: Mapping[str, str], name: str) -> str:
+    """A variable's value; raises SettingsError when there is none."""
     value = environment.get(name, "")
     if not value:
         raise SettingsError(f"{name} is not set")
     return value
 
 
+def _days(environment: Mapping[str, str], name: str) -> int:
+    return number(environment, name, "days", 1)
+
+
 def _flag(environment: Mapping[str, str], name: str) -> bool:
-    value = _given(environment, name)
+    value = given(environment, name)
     # Anything but the exact word must not open the door past the rule.
     if value not in ("true", "false"):
         raise SettingsError(f"{name} is {value!r}, neither true nor false")
     return value == "true"
 
 
-def _days(environment: Mapping[str, str], name: str) -> int:
-    value = _given(environment, name)
-    if not value.isascii() or not value.isdigit() or int(value) < 1:
-        raise SettingsError(f"{name} is {value!r}, not a number of days")
+def number(environment: Mapping[str, str], name: str, unit: str, least: int) -> int:
+    """A whole number of the unit, at least so many; raises SettingsError."""
+    value = given(environment, name)
+    if not value.isascii() or not value.isdigit() or int(value) < least:
+        raise SettingsError(f"{name} is {value!r}, not a number of {unit}")
     return int(value)

@@ -10,14 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from edge_agent.contract import Outcome
-from edge_agent.probes.binding import ProbedLink, bind
+from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.dns_lookup import Lookup, summary
 from edge_agent.probes.dns_message import Query, question
 from edge_agent.probes.dns_settings import SPACING_S, DnsSettings
 from edge_agent.probes.probe import Measurement, ProbeError
 from edge_agent.probes.resolve import Endpoint, Resolver
 from edge_agent.probes.socket_errors import probe_error
-from edge_agent.probes.stamped_udp import ask_for_stamps, moment, received
+from edge_agent.probes.stamped_udp import moment, open_udp, received
 
 REPORT_AT = 0.9
 """The part of its timeout after which a round reports what it has, so that it does not overrun."""
@@ -70,7 +70,7 @@ class DnsProbe:
         until = time.monotonic() + timeout_s * REPORT_AT
         endpoint = await self._resolver.resolve(link.target, link.device, timeout_s * RESOLVE_WITHIN)
         loop = asyncio.get_running_loop()
-        with _open(endpoint, self._settings.port, link) as opened:
+        with open_udp(link, endpoint, self._settings.port, sent=False) as opened:
             current = Round(opened)
             loop.add_reader(opened.fileno(), current.drain)
             try:
@@ -119,23 +119,3 @@ def send(current: Round, query: Query) -> OSError | None:
         return exc
     current.lookups.append(lookup)
     return None
-
-
-def _open(endpoint: Endpoint, port: int, link: ProbedLink) -> socket.socket:
-    """A connected socket, which takes datagrams of this server alone, with the kernel's stamps."""
-    try:
-        opened = socket.socket(endpoint.family, socket.SOCK_DGRAM)
-    except OSError as exc:
-        raise probe_error(exc, "open a UDP socket") from exc
-    try:
-        opened.setblocking(False)
-        bind(opened, link)
-        ask_for_stamps(opened, sent=False)
-        opened.connect(endpoint.sockaddr(port))
-    except OSError as exc:
-        opened.close()
-        raise probe_error(exc, f"reach {endpoint.address}") from exc
-    except ProbeError:
-        opened.close()
-        raise
-    return opened

@@ -15,11 +15,12 @@ from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.probe import Measurement, ProbeError
 from edge_agent.probes.resolve import Resolver
 from edge_agent.probes.shared_key import read_key
-from edge_agent.probes.stamp_exchange import Exchange, open_socket
+from edge_agent.probes.stamp_exchange import Exchange
 from edge_agent.probes.stamp_packet import padding
 from edge_agent.probes.stamp_session import Session, Tally
 from edge_agent.probes.stamp_settings import CLOSING, StampSettings
 from edge_agent.probes.stamp_statistics import report
+from edge_agent.probes.stamped_udp import open_udp
 
 REPORT_BY = 0.9
 """The part of its timeout after which a round reports what it has, so that it does not overrun."""
@@ -57,7 +58,7 @@ class StampProbe:
         endpoint = await self._resolver.resolve(link.target, link.device, timeout_s * RESOLVE_WITHIN)
         earlier = self._late(link.id)
         session = self._session()
-        exchange = Exchange(open_socket(link, endpoint, self._settings.port), session)
+        exchange = Exchange(open_udp(link, endpoint, self._settings.port, sent=True), session)
         exchange.watch()
         try:
             await self._measure(exchange, by)

@@ -6,13 +6,10 @@ import asyncio
 import socket
 import time
 
-from edge_agent.probes.binding import ProbedLink, bind
-from edge_agent.probes.probe import ProbeError
-from edge_agent.probes.resolve import Endpoint
 from edge_agent.probes.socket_errors import probe_error
 from edge_agent.probes.stamp_packet import PLAIN_SIZE, SIGNED_SIZE
 from edge_agent.probes.stamp_session import Session
-from edge_agent.probes.stamped_udp import ask_for_stamps, moment, received, transmitted
+from edge_agent.probes.stamped_udp import moment, received, transmitted
 
 
 class Exchange:
@@ -84,23 +81,3 @@ class Exchange:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
-
-
-def open_socket(link: ProbedLink, endpoint: Endpoint, port: int) -> socket.socket:
-    """A socket on the link, connected to its reflector; raises ProbeError when this machine cannot."""
-    try:
-        opened = socket.socket(endpoint.family, socket.SOCK_DGRAM)
-    except OSError as exc:
-        raise probe_error(exc, "open a UDP socket") from exc
-    try:
-        opened.setblocking(False)
-        bind(opened, link)
-        ask_for_stamps(opened, sent=True)
-        opened.connect(endpoint.sockaddr(port))
-    except OSError as exc:
-        opened.close()
-        raise probe_error(exc, f"reach {endpoint.address}") from exc
-    except ProbeError:
-        opened.close()
-        raise
-    return opened

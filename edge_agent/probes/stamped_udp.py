@@ -9,6 +9,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from edge_agent.probes.binding import ProbedLink, bind
+from edge_agent.probes.probe import ProbeError
+from edge_agent.probes.resolve import Endpoint
+from edge_agent.probes.socket_errors import probe_error
 from edge_agent.probes.stamps import SO_TIMESTAMPING, Control, Stamp, kernel_time_ns, time_to_live
 
 SockAddr = tuple[str, int] | tuple[str, int, int, int]
@@ -45,6 +49,27 @@ def moment(kernel_ns: int | None = None) -> Stamp:
         if time.monotonic_ns() - monotonic_ns < _AT_ONCE_NS:
             break
     return Stamp(monotonic_ns, wall_ns, kernel_ns)
+
+
+def open_udp(link: ProbedLink, endpoint: Endpoint, port: int, sent: bool) -> socket.socket:
+    """A socket on the link that takes datagrams of this far end alone, with stamps (of what it has ``sent``
+    too); raises ProbeError when this machine cannot."""
+    try:
+        opened = socket.socket(endpoint.family, socket.SOCK_DGRAM)
+    except OSError as exc:
+        raise probe_error(exc, "open a UDP socket") from exc
+    try:
+        opened.setblocking(False)
+        bind(opened, link)
+        ask_for_stamps(opened, sent)
+        opened.connect(endpoint.sockaddr(port))
+    except OSError as exc:
+        opened.close()
+        raise probe_error(exc, f"reach {endpoint.address}") from exc
+    except ProbeError:
+        opened.close()
+        raise
+    return opened
 
 
 def ask_for_stamps(opened: socket.socket, sent: bool) -> None:
