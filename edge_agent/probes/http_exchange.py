@@ -137,9 +137,17 @@ async def _ask(
     writer.write(message)
     first = await reader.readexactly(1)
     into.wait_ns = time.monotonic_ns() - sent_ns
+    into.status = await final_status(first, reader)
+
+
+async def final_status(first: bytes, reader: asyncio.StreamReader) -> int | None:
+    """The code of the final answer, of which the first byte was read; None for what is no HTTP.
+
+    Raises EOFError for what is broken off, asyncio.LimitOverrunError for a line without end.
+    """
     code = status(first + await reader.readuntil(b"\n"))
     while code and code < _FINAL:
         while (await reader.readuntil(b"\n")).strip():
             continue
         code = status(await reader.readuntil(b"\n"))
-    into.status = code
+    return code

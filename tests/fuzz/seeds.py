@@ -19,6 +19,7 @@ ROUTE = struct.pack("=IHHII", 44, 24, 0, 1, 0) + struct.pack("=BBBBBBBBI", 2, 32
 ROUTE += struct.pack("=HHI", 8, 4, 2) + struct.pack("=HH4s", 8, 5, b"\x0a\0\0\1")
 NEIGHBOUR = struct.pack("=IHHII", 48, 28, 2, 1, 0) + struct.pack("=BxxxiHBB", 2, 1, 2, 0, 1)
 NEIGHBOUR += struct.pack("=HH4s", 8, 1, b"\x0a\0\0\1") + struct.pack("=HH6sxx", 10, 2, b"\2\0\0\0\0\1")
+CONTINUE = b"HTTP/1.1 100 Continue\r\nDate: x\r\n\r\nHTTP/1.1 404 Not Found\r\n"
 STATION = struct.pack("=IHHII", 40, 28, 2, 1, 0) + bytes(4) + struct.pack("=HH", 20, 0x8015)
 STATION += struct.pack("=HHbxxx", 5, 7, -60) + struct.pack("=HHI", 8, 8, 0)
 HOP = b'{"hop":1,"sent":3,"answered":3,"address":"10.0.0.1","rtt_us":812,"reached":false}'

@@ -6,6 +6,7 @@ Imports are inside the targets: so the fuzzer can instrument the module, and not
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -159,11 +160,17 @@ def _dns() -> Take:
 
 
 def _http() -> Take:
-    from edge_agent.probes.http_exchange import status
+    from edge_agent.probes.http_exchange import final_status
+
+    loop = asyncio.new_event_loop()
 
     def take(data: bytes) -> None:
-        code = status(data)
-        assert code is None or 0 <= code <= 999
+        reader = asyncio.StreamReader(limit=1024, loop=loop)
+        reader.feed_data(data[1:])
+        reader.feed_eof()
+        with contextlib.suppress(EOFError, asyncio.LimitOverrunError):
+            code = loop.run_until_complete(final_status(data[:1], reader))
+            assert code is None or 200 <= code <= 599
 
     return take
 
@@ -277,7 +284,7 @@ TARGETS = {
         tuple(b"LPB1" + bytes(size) for size in (12, 20, 36, 44, 100)),
     ),
     "dns": Target(("edge_agent.probes.dns_message",), _dns, (seeds.DNS,)),
-    "http": Target(("edge_agent.probes.http_exchange",), _http, (b"HTTP/1.1 200 OK\r\n",)),
+    "http": Target(("edge_agent.probes.http_exchange",), _http, (b"HTTP/1.1 200 OK\r\n", seeds.CONTINUE)),
     "route": Target(("edge_agent.probes.route",), _route, (seeds.ROUTE,)),
     "wifi": Target(("edge_agent.probes.netlink80211",), _wifi, (seeds.STATION,)),
     "neighbour-table": Target(("edge_agent.discovery.neighbour_table",), _table, (seeds.NEIGHBOUR,)),
