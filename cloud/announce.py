@@ -75,7 +75,7 @@ class EventBus:
 
     def _put(self, group: Sequence[Change], entries: list[dict[str, Any]]) -> set[str]:
         """One PutEvents; each entry is taken or not, in the order of the request (user guide, PutEvents)."""
-        client = self._client = self._client or self._make()
+        client = self._client = self._client or attempt(self._make)
         answers = attempt(lambda: client.put_events(Entries=entries))["Entries"]
         refused = [str(answer["ErrorCode"]) for answer in answers if "ErrorCode" in answer]
         if refused:

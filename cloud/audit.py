@@ -1,9 +1,9 @@
 """`linkview audit`: is every reading that was generated in the table exactly once, as it was generated?
 
-And is all that is made from readings what they come to: latest states, rollups, gaps? It shares nothing
-with the way in and the passes but the readers of their items: it reads the tables itself, decodes chunks
-with a reader of its own, counts again in plain Python, and compares with the truth files that the agent
-and the simulator keep.
+And is all that is made from readings what they come to: latest states, link states, the graph, rollups,
+gaps? It shares nothing with the way in and the passes but the readers of their items: it reads the tables
+itself, decodes chunks with a reader of its own, counts again in plain Python, and compares with the truth
+files that the agent and the simulator keep.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "audit",
         help="compare what was generated with what is stored",
-        description="Compare truth files with the tables: readings one by one; latest states, rollups and "
-        "gaps with what they come to.",
+        description="Compare truth files with the tables: readings one by one; latest states, link states, "
+        "the graph, rollups and gaps with what they come to.",
         epilog="Exit code: 0 every reading exactly once, all else as recomputed; 1 not so; "
         "2 nothing to compare with.",
     )
@@ -118,6 +118,7 @@ def _describe(report: Report) -> dict[str, Any]:
             "what": each.what,
             "compared": each.compared,
             "open": each.open,
+            "undetermined": each.undetermined,
             "differing": len(each.differences),
             "differences": [asdict(one) for one in each.differences[:SHOWN]],
         }
@@ -135,6 +136,8 @@ def _show(report: Report, console: Console) -> None:
         table.add_row(f"{check.what} compared", f"{check.compared:,}")
         table.add_row("  differing", f"{len(check.differences):,}")
         table.add_row("  not due yet", f"{check.open:,}")
+        if check.undetermined:
+            table.add_row("  one of several", f"{check.undetermined:,}")
     table.columns[1].justify = "right"
     console.print(table)
     for line in _named(report):

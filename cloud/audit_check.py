@@ -23,6 +23,8 @@ class Check:
     compared: int = 0
     open: int = 0
     """Not compared: not made yet, or made again soon."""
+    undetermined: int = 0
+    """Judged no further than that: they are one of several things that the readings may come to."""
     differences: list[Difference] = field(default_factory=list)
     heals: bool = False
     """Whether waiting may help."""

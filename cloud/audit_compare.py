@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from cloud import keys
 from cloud.audit_check import Check
 from cloud.audit_gaps import StoredGaps
+from cloud.audit_graph import StoredGraph
 from cloud.audit_items import Fault, Item, Survey
 from cloud.audit_latest import LatestStates
 from cloud.audit_ledger import VERDICTS, Ledger, Offence, Row, Verdict
+from cloud.audit_links import LinkStates
 from cloud.audit_rollups import StoredRollups
 from cloud.audit_wire import StoredBatch, WireError, content_of, moment_of, name_of
 
@@ -97,7 +99,7 @@ def compare(ledger: Ledger, tables: Tables) -> Report:
     """Compare the generated readings of the ledger with all items of the tables."""
     spans = ledger.spans()
     states, rollups = LatestStates(spans, tables.now_ms), StoredRollups(spans)
-    gaps = StoredGaps(spans, rollups.standing)
+    gaps, graph = StoredGaps(spans, rollups.standing), StoredGraph(states.states)
     states.take(dict(each) for each in tables.latest or ())
 
     def see(batch: StoredBatch) -> None:
@@ -105,7 +107,7 @@ def compare(ledger: Ledger, tables: Tables) -> Report:
             each.see(batch)
 
     def take(item: Mapping[str, Any]) -> bool:
-        return rollups.take(dict(item)) or gaps.take(dict(item)) or item["p"]["S"].startswith("G#")
+        return any(each.take(dict(item)) for each in (rollups, gaps, graph))
 
     survey = Survey(spans, see, take)
     ledger.replace_stored(survey.rows(tables.readings))
@@ -117,12 +119,25 @@ def compare(ledger: Ledger, tables: Tables) -> Report:
             shown.append(offence)
     checks = [rollups.compare(ledger.rows()), gaps.compare()]
     if tables.latest is not None:
-        checks.insert(0, states.compare(ledger.is_stored))
+        made = _of_batches(ledger, survey, LinkStates(states.states), graph)
+        checks = [states.compare(ledger.is_stored), *made, *checks]
     generated, stored = ledger.sizes()
     named, faults = tuple(shown), tuple(survey.faults[:SHOWN])
     return Report(
         len(spans), generated, stored, survey.items, counts, named, faults, len(survey.faults), tuple(checks)
     )
+
+
+def _of_batches(ledger: Ledger, survey: Survey, links: LinkStates, graph: StoredGraph) -> list[Check]:
+    """What is compared batch by batch, a gateway at a time."""
+    graph.read()
+    gateways = set()
+    for gateway, rows in ledger.batches():
+        gateways.add(gateway)
+        batches = [StoredBatch(gateway, *survey.batches[number], readings) for number, readings in rows]
+        links.compare(gateway, batches)
+        graph.compare(gateway, batches)
+    return [links.check, graph.finish(ledger.spans().keys() - gateways)]
 
 
 def settle(

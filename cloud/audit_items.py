@@ -54,6 +54,8 @@ class Survey:
         """``see`` is shown each chunk, ``take`` what is none; it says whether it knows it."""
         self.faults: list[Fault] = []
         self.items = 0
+        self.batches: list[tuple[int, int]] = []
+        """Epoch and first sequence of each batch, by the number that its rows have."""
         self._spans = spans
         self._see = see
         self._take = take
@@ -69,10 +71,12 @@ class Survey:
             batch = self._batch(item)
             if batch is not None and batch.gateway in self._spans:
                 self._see(batch)
+                self.batches.append((batch.epoch, batch.first_sequence))
+                number = len(self.batches) - 1
                 first_ms, last_ms = self._spans[batch.gateway]
                 for each in batch.readings:
                     inside = first_ms <= each.at_ms <= last_ms
-                    yield batch.gateway, each.link, each.kind, each.at_ms, repr(each.content), inside
+                    yield batch.gateway, each.link, each.kind, each.at_ms, repr(each.content), inside, number
         self._check_ranges()
 
     def _batch(self, item: Item) -> StoredBatch | None:

@@ -15,13 +15,14 @@ LIVE_MS = 900_000
 """A batch whose last reading is younger than that is live whenever it comes: it must be taken in."""
 AHEAD_MS = 120_000
 """Times that far after their reception are clamped to it."""
-_SENT = {
+SENT = {
     "echo": ("sent", "in_flight", ("received", "late")),
     "stamp": ("sent", "in_flight", ("received", "late")),
     "connect": ("sent", "", ("connected", "refused")),
     "http": ("sent", "", ("answered", "refused")),
     "dns": ("sent", "", ("answered",)),
 }
+"""By kind, the columns of what was tried, of what is still on its way, and of what came back."""
 Version = tuple[int, int, int]
 """Last time (ms), epoch and first sequence of a batch: how new it is."""
 IsStored = Callable[[str, str, str, int, Content], bool]
@@ -35,7 +36,8 @@ class LatestStates:
     spans: Mapping[str, tuple[int, int]]
     now_ms: int
     check: Check = field(default_factory=lambda: Check("latest states"))
-    _states: dict[str, Latest] = field(default_factory=dict)
+    states: dict[str, Latest] = field(default_factory=dict)
+    """By gateway, those that can be read."""
     _newest: dict[str, Version] = field(default_factory=dict)
     _batches: dict[str, StoredBatch] = field(default_factory=dict)
 
@@ -46,17 +48,17 @@ class LatestStates:
             if gateway not in self.spans:
                 continue
             try:
-                self._states[gateway] = latest.parse(item)
+                self.states[gateway] = latest.parse(item)
             except ContractError as error:
                 self.check.differ(gateway, f"its state cannot be read: {error}")
                 self._newest[gateway] = (0, 0, 0)
 
     def see(self, batch: StoredBatch) -> None:
         """Look at a chunk of the table."""
-        version = _version(batch)
+        version = version_of(batch)
         if version > self._newest.get(batch.gateway, (-1, 0, 0)):
             self._newest[batch.gateway] = version
-        state = self._states.get(batch.gateway)
+        state = self.states.get(batch.gateway)
         own = state and (state.newest.epoch, state.newest.first_sequence)
         if own == (batch.epoch, batch.first_sequence):
             self._batches[batch.gateway] = batch
@@ -64,7 +66,7 @@ class LatestStates:
     def compare(self, is_stored: IsStored) -> Check:
         """Compare all states with what was seen."""
         for gateway in sorted(self.spans):
-            state, newest = self._states.get(gateway), self._newest.get(gateway)
+            state, newest = self.states.get(gateway), self._newest.get(gateway)
             must_be_known = newest is not None and newest[0] >= self.now_ms - LIVE_MS
             if state is None:
                 if must_be_known:
@@ -89,14 +91,14 @@ class LatestStates:
         if batch is None:
             yield f"is of a batch that is not stored: {state.newest}"
             return
-        last_ms = _version(batch)[0]
+        last_ms = version_of(batch)[0]
         is_ahead = last_ms > state.rx_ms + AHEAD_MS
         if state.newest.first_ms != (min(last_ms, state.rx_ms) if is_ahead else last_ms):
             yield f"time: recomputed {last_ms}, stored {state.newest.first_ms}"
         numbered = batch.first_sequence + len(batch.readings)
         if state.readings != numbered:
             yield f"readings numbered: recomputed {numbered}, stored {state.readings}"
-        brought = _series(batch)
+        brought = series_of(batch)
         stored = {(each.reading.kind, each.reading.link): each for each in state.series}
         if not state.left_out:
             for kind, link in sorted(brought.keys() - stored.keys()):
@@ -120,7 +122,7 @@ def _series_differences(
     at_ms = min(newest.at_ms, state.rx_ms) if is_ahead else newest.at_ms
     if series.reading.at_ms > at_ms:
         return  # its clock was set back: an earlier batch had a later one
-    sent, lost = _counted(brought)
+    sent, lost = counted(brought)
     pairs = (
         ("time", at_ms, series.reading.at_ms),
         ("content", newest.content, _content(series)),
@@ -137,20 +139,21 @@ def _content(series: Series) -> Content:
     return (int(given.flags), int(given.outcome), *given.values)
 
 
-def _series(batch: StoredBatch) -> dict[tuple[str, str], list[StoredReading]]:
+def series_of(batch: StoredBatch) -> dict[tuple[str, str], list[StoredReading]]:
+    """The readings of a batch by kind and link, the last one first."""
     found: dict[tuple[str, str], list[StoredReading]] = {}
     for each in reversed(batch.readings):
         found.setdefault((each.kind, each.link), []).append(each)
     return found
 
 
-def _counted(readings: Iterable[StoredReading]) -> tuple[int, int]:
+def counted(readings: Iterable[StoredReading]) -> tuple[int, int]:
     """Round trips tried and lost; what is in flight is neither, and a late reply is a reply."""
     sent = answered = 0
     for each in readings:
-        if each.kind not in _SENT or each.content[1]:
+        if each.kind not in SENT or each.content[1]:
             continue
-        tried, waiting, replies = _SENT[each.kind]
+        tried, waiting, replies = SENT[each.kind]
         told = each.column(tried)
         if told is None or each.column(replies[0]) is None:
             continue
@@ -159,5 +162,6 @@ def _counted(readings: Iterable[StoredReading]) -> tuple[int, int]:
     return sent, max(sent - answered, 0)
 
 
-def _version(batch: StoredBatch) -> Version:
+def version_of(batch: StoredBatch) -> Version:
+    """How new a batch is."""
     return max(each.at_ms for each in batch.readings), batch.epoch, batch.first_sequence

@@ -8,10 +8,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import Final, Literal
 
 from cloud.audit_kinds import COLUMNS
-from cloud.audit_wire import Content
+from cloud.audit_wire import Content, StoredReading
 
 Verdict = Literal["missing", "doubled", "altered", "unexpected"]
 VERDICTS: Final[tuple[Verdict, ...]] = ("missing", "doubled", "altered", "unexpected")
@@ -19,8 +20,9 @@ VERDICTS: Final[tuple[Verdict, ...]] = ("missing", "doubled", "altered", "unexpe
 Row = tuple[str, str, str, int, str]
 """Gateway, link, kind, time in ms, and the content written with repr()."""
 
-StoredRow = tuple[str, str, str, int, str, bool]
-"""The same, and whether it lies within the time that the generated readings of its gateway span."""
+StoredRow = tuple[str, str, str, int, str, bool, int]
+"""The same, whether it lies within the time that the generated readings of its gateway span, and the number
+of its batch."""
 
 _COLUMNS = "gateway TEXT, link TEXT, kind TEXT, at_ms INTEGER, content TEXT"
 _ROW = "gateway, link, kind, at_ms, content"
@@ -66,7 +68,7 @@ class Ledger:
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute(f"CREATE TABLE generated ({_COLUMNS})")
-        self._database.execute(f"CREATE TABLE stored ({_COLUMNS}, inside INTEGER)")
+        self._database.execute(f"CREATE TABLE stored ({_COLUMNS}, inside INTEGER, batch INTEGER)")
 
     def add_generated(self, rows: Iterable[Row]) -> None:
         """Add what the sources recorded as accepted."""
@@ -76,7 +78,7 @@ class Ledger:
         """Take these rows for all that the table holds of the generating gateways."""
         self._database.execute("DROP INDEX IF EXISTS stored_at")
         self._database.execute("DELETE FROM stored")
-        self._add("stored VALUES (?, ?, ?, ?, ?, ?)", rows)
+        self._add("stored VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _add(self, target: str, rows: Iterable[Row] | Iterable[StoredRow]) -> None:
         self._database.execute("BEGIN")
@@ -88,6 +90,18 @@ class Ledger:
         outside = f"SELECT {_ROW} FROM stored WHERE NOT inside"
         query = f"SELECT {_ROW} FROM generated UNION ALL {outside} ORDER BY gateway"
         return iter(self._database.execute(query))
+
+    def batches(self) -> Iterator[tuple[str, list[tuple[int, tuple[StoredReading, ...]]]]]:
+        """By gateway, the stored batches: the number of each, and its readings as they lie in it."""
+        query = "SELECT gateway, batch, link, kind, at_ms, content FROM stored ORDER BY gateway, batch, rowid"
+        for gateway, rows in groupby(self._database.execute(query), key=itemgetter(0)):
+            yield (
+                gateway,
+                [
+                    (number, tuple(_reading(*each[2:]) for each in own))
+                    for number, own in groupby(rows, key=itemgetter(1))
+                ],
+            )
 
     def is_stored(self, gateway: str, link: str, kind: str, at_ms: int, content: Content) -> bool:
         """Whether the table has this reading."""
@@ -120,6 +134,10 @@ class Ledger:
     def close(self) -> None:
         """Let go of the temporary file."""
         self._database.close()
+
+
+def _reading(link: str, kind: str, at_ms: int, text: str) -> StoredReading:
+    return StoredReading(link, kind, at_ms, tuple(content(text)))
 
 
 def _judge(kind: str, rows: list[tuple[str, int, int, int]]) -> Iterator[tuple[Verdict, str]]:

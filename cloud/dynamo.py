@@ -85,7 +85,7 @@ def attempt(call: Callable[[], T]) -> T:
     except ParamValidationError as exc:
         raise RefusedError(str(exc)) from exc
     except BotoCoreError as exc:
-        raise TransientError(type(exc).__name__) from exc
+        raise TransientError(str(exc)) from exc
 
 
 class Patience:

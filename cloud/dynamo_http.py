@@ -2,7 +2,7 @@
 
 A client of botocore takes 1 ms of CPU for a call and reads megabytes of models when it is made; most of what
 a call costs is then not its work. This one takes the same arguments, gives the same answers and raises the
-same errors. Credentials and signature are botocore's, the connections those of the standard library.
+same errors. Credentials and signature are botocore's, the connections those of urllib3, as botocore's are.
 """
 
 from __future__ import annotations
@@ -12,125 +12,189 @@ import random
 import ssl
 import time
 from binascii import a2b_base64, b2a_base64
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partialmethod
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+from zlib import crc32
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import EnvProvider
-from botocore.exceptions import ClientError, HTTPClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    InvalidConfigError,
+    NoCredentialsError,
+    SSLError,
+)
+from urllib3 import HTTPConnectionPool, Timeout, connection_from_url
+from urllib3.exceptions import HTTPError
+from urllib3.exceptions import SSLError as TlsError
 
 from cloud.dynamo import ATTEMPTS, CONNECT_S, READ_S
 
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
 PAUSE_S = 0.05
 """Before the second attempt, at most."""
+KEPT = 10
+"""Connections that are kept open, as many as botocore's (botocore, Config)."""
 _TYPE = "application/x-amz-json-1.0"
-_THROTTLED = frozenset(
-    {"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"}
+_DOMAINS = {"cn": "amazonaws.com.cn", "eusc": "amazonaws.eu"}
+"""By the first part of a region's name, where it is not amazonaws.com (botocore, partitions.json)."""
+_PASSING = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "ReplicatedWriteConflictException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
 )
+"""Errors worth a second attempt: those of botocore's standard mode (botocore, retries/standard.py), and of
+DynamoDB's model in it."""
 _BROKEN = frozenset({500, 502, 503, 504})
 
 
 class Client:
     """A DynamoDB client of one process; its calls may be made from several threads."""
 
-    def __init__(self, environment: Mapping[str, str], sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        sleep: Callable[[float], None] = time.sleep,
+        answer_s: float = READ_S,
+    ) -> None:
         """``environment`` has region, credentials (Lambda developer guide, "Defined runtime environment
-        variables") and, where it is not AWS's own, the endpoint."""
-        region = environment.get("AWS_REGION") or environment["AWS_DEFAULT_REGION"]
-        domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        variables") and, where they are not AWS's own, endpoint and CA; an answer may pause for ``answer_s``.
+
+        Raises ValueError for an endpoint that is none, NoCredentialsError, InvalidConfigError.
+        """
+        self._region = environment.get("AWS_REGION") or environment["AWS_DEFAULT_REGION"]
         named = environment.get("AWS_ENDPOINT_URL_DYNAMODB") or environment.get("AWS_ENDPOINT_URL")
-        self._url = urlsplit(f"{(named or f'https://dynamodb.{region}.{domain}').rstrip('/')}/")
-        self._region = region
+        domain = _DOMAINS.get(self._region.partition("-")[0], "amazonaws.com")
+        self.endpoint = _server(named or f"https://dynamodb.{self._region}.{domain}")
         credentials = EnvProvider(environment).load()
         if credentials is None:
             raise NoCredentialsError
         self._credentials = credentials
         self._environment = environment
         self._sleep = sleep
-        self._tls = ssl.create_default_context() if self._url.scheme == "https" else None
-        self._idle: deque[HTTPConnection] = deque()
+        self._settings: dict[str, Any] = {"timeout": Timeout(connect=CONNECT_S, read=answer_s)}
+        if self.endpoint.startswith("https:"):
+            self._settings["ssl_context"] = _trust(environment)
+        self._pool = self._connections()
+
+    def _connections(self) -> HTTPConnectionPool:
+        return connection_from_url(self.endpoint, maxsize=KEPT, **self._settings)
 
     def _call(self, operation: str, **request: Any) -> dict[str, Any]:
-        """The answer to one request; raises ClientError, HTTPClientError."""
-        body = json.dumps(request, default=_base64, separators=(",", ":")).encode()
+        """The answer to one request; raises ClientError, SSLError, HTTPClientError."""
+        content = json.dumps(request, default=_base64, separators=(",", ":")).encode()
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                status, answer = self._send(operation, body)
-                given = json.loads(answer, object_hook=_bytes) if answer else {}
-            except (OSError, HTTPException, ValueError) as exc:
-                failed: Exception = HTTPClientError(error=exc)
+                headers = self._headers(operation, content)
+                answer = self._pool.urlopen("POST", "/", content, headers, retries=False, redirect=False)
+                given = _given(answer)
+            # RuntimeError: credentials that are over (botocore), JSON nested too deep (Python).
+            except (HTTPError, OSError, ValueError, RuntimeError) as exc:
+                # After a pause the other end has closed them all: the next attempt must find a new one.
+                self._pool = self._connections()
+                failed: Exception = self._failure(exc)
                 again = True
             else:
-                if status == 200:
-                    return dict(given)
-                failed, again = _error(operation, status, given)
+                if answer.status == 200:
+                    return given
+                failed, again = _error(operation, answer.status, given)
             if not again or attempt == ATTEMPTS:
                 raise failed
             self._sleep(random.random() * PAUSE_S)
-        raise AssertionError
+        raise AssertionError("a call ends with an answer or an error")
 
     batch_get_item = partialmethod(_call, "BatchGetItem")
     batch_write_item = partialmethod(_call, "BatchWriteItem")
     put_item = partialmethod(_call, "PutItem")
     update_item = partialmethod(_call, "UpdateItem")
 
-    def _send(self, operation: str, body: bytes) -> tuple[int, bytes]:
-        """Status and content of one answer; raises OSError, HTTPException."""
-        connection = self._idle.pop() if self._idle else self._connect()
-        try:
-            # In one piece: http.client would send head and body apart, two system calls for one.
-            connection.sock.sendall(self._head(operation, body) + body)
-            with HTTPResponse(connection.sock, method="POST") as response:
-                response.begin()
-                answer = response.read()
-                status, closes = response.status, response.will_close
-        except BaseException:
-            connection.close()
-            # After a pause the other end has closed all of them; the next attempt must find a new one.
-            self._idle.clear()
-            raise
-        if closes:
-            connection.close()
-        else:
-            self._idle.append(connection)
-        return status, answer
-
-    def _connect(self) -> HTTPConnection:
-        host, port = self._url.hostname or "", self._url.port
-        made = (
-            HTTPConnection(host, port, timeout=CONNECT_S)
-            if self._tls is None
-            else HTTPSConnection(host, port, timeout=CONNECT_S, context=self._tls)
-        )
-        made.connect()
-        made.sock.settimeout(READ_S)
-        return made
-
-    def _head(self, operation: str, body: bytes) -> bytes:
-        """Request line and headers, signed."""
+    def _headers(self, operation: str, content: bytes) -> dict[str, str]:
+        """The headers of a request, signed; raises RuntimeError for credentials that are over."""
         named = {"Content-Type": _TYPE, "X-Amz-Target": f"DynamoDB_20120810.{operation}"}
-        request = AWSRequest("POST", self._url.geturl(), named, body)
+        request = AWSRequest("POST", f"{self.endpoint}/", named, content)
         SigV4Auth(self._credentials.get_frozen_credentials(), "dynamodb", self._region).add_auth(request)
-        more = {"Host": self._url.netloc, "Content-Length": str(len(body)), "User-Agent": "linkpulse"}
+        headers = {**dict(request.headers.items()), "User-Agent": "linkpulse"}
         if trace := self._environment.get("_X_AMZN_TRACE_ID"):
-            more["X-Amzn-Trace-Id"] = trace  # of this invocation, as botocore passes it on
-        fields = (*request.headers.items(), *more.items())
-        headers = "".join(f"{name}: {value}\r\n" for name, value in fields)
-        return f"POST / HTTP/1.1\r\n{headers}\r\n".encode("ascii")
+            # Of this invocation, as botocore passes it on.
+            headers["X-Amzn-Trace-Id"] = quote(trace, safe="-=;:+&[]{}\"',")
+        return headers
+
+    def _failure(self, exc: Exception) -> BotoCoreError:
+        if isinstance(exc, TlsError):
+            return SSLError(endpoint_url=self.endpoint, error=exc)
+        # What a server says is part of some messages, at any length.
+        return HTTPClientError(error=f"{type(exc).__name__}: {exc}"[:200])
 
 
-def _error(operation: str, status: int, given: Any) -> tuple[ClientError, bool]:
+def _server(named: str) -> str:
+    """Scheme and authority of an endpoint; raises ValueError, as botocore does, for what is none."""
+    url = urlsplit(named.rstrip("/"))
+    extra = url.path or url.query or url.fragment or url.username
+    if url.scheme not in ("http", "https") or not url.hostname or extra:
+        raise ValueError(f"Invalid endpoint: {named}")
+    return f"{url.scheme}://{url.netloc}"
+
+
+def _trust(environment: Mapping[str, str]) -> ssl.SSLContext:
+    """Trusts the system's CAs, or those of AWS_CA_BUNDLE alone; raises InvalidConfigError, as botocore does.
+
+    "Specifies the path to a custom certificate bundle (a file with a .pem extension) to use when establishing
+    SSL/TLS connections" (AWS SDKs and Tools reference guide, "General configuration settings").
+    """
+    bundle = environment.get("AWS_CA_BUNDLE")
+    try:
+        # None is the system's, and so would an empty name be.
+        return ssl.create_default_context(cafile=bundle if bundle is None else bundle or "/")
+    except OSError as exc:
+        raise InvalidConfigError(error_msg=f"AWS_CA_BUNDLE, {bundle!r}, cannot be used: {exc}") from exc
+
+
+def _given(answer: BaseHTTPResponse) -> dict[str, Any]:
+    """The content of an answer, {} of an error without; raises HTTPError, ValueError, RuntimeError."""
+    content = answer.data
+    # DynamoDB's own, which botocore checks as well (botocore, retries/special.py).
+    if (told := answer.headers.get("x-amz-crc32")) and int(told) != crc32(content):
+        raise HTTPError("an answer that does not have its checksum")
+    try:
+        given = json.loads(content, object_hook=_bytes)
+    except ValueError:
+        given = None
+    if isinstance(given, dict):
+        return given
+    if answer.status == 200:
+        raise HTTPError("an answer that is no JSON object")
+    return {}
+
+
+def _error(operation: str, status: int, given: Mapping[str, Any]) -> tuple[ClientError, bool]:
     """The error in an answer, and whether it is worth a second attempt."""
-    named = given if isinstance(given, dict) else {}
-    code = str(named.get("__type", "")).rpartition("#")[2] or str(status)
-    message = str(named.get("message") or named.get("Message") or "")
+    code = str(given.get("__type", "")).partition(":")[0].rpartition("#")[2] or str(status)
+    message = str(given.get("message") or given.get("Message") or "")
     error = ClientError({"Error": {"Code": code, "Message": message}}, operation)
-    return error, status in _BROKEN or code in _THROTTLED
+    return error, status in _BROKEN or code in _PASSING
 
 
 def _base64(value: Any) -> str:

@@ -154,7 +154,7 @@ def _ask(
     args: argparse.Namespace, target: Target, store: GapStore, known: Sequence[Gaps], now_ms: int
 ) -> None:
     # Whoever asks by hand has reasons: of any age, even if its gateway's clock was ahead.
-    policy = Policy(MAX_MS, -MAX_MS, 0 if args.again else resend.AGAIN_MS, args.most)
+    policy = Policy(MAX_MS, -MAX_MS, 0 if args.again else resend.HOUR_MS, args.most)
     asked: list[tuple[str, int, Hole]] = []
     wanting = [each for each in known if policy.due(each, now_ms)]
     publish = resend.over(target.iot_data()) if wanting and not args.dry_run else None

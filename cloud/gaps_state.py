@@ -191,7 +191,9 @@ def ask(gaps: Gaps, wanted: Sequence[tuple[int, Hole]], now_ms: int) -> Gaps:
     }
     for epoch, hole in wanted:
         known = epochs[epoch]
-        asked = tuple(sorted({*known.asked, Asked(now_ms, hole.first, hole.end)}))[-MAX_ASKED:]
+        # A request that is repeated for days is one note.
+        others = [each for each in known.asked if (each.first, each.end) != (hole.first, hole.end)]
+        asked = tuple(sorted({*others, Asked(now_ms, hole.first, hole.end)}))[-MAX_ASKED:]
         epochs[epoch] = replace(known, asked=asked)
     return replace(gaps, epochs=epochs)
 

@@ -305,9 +305,3 @@ CHANGES = "ev"
 def change_id(gateway: str, epoch: int, sequence: int) -> str:
     """Identity of a change of a link's state: the reading that made it, wherever and how often it is read."""
     return f"{gateway}.{epoch:016x}.{sequence}"
-
-
-def parse_change_id(name: str) -> tuple[str, int, int]:
-    """(gateway, epoch, sequence) of a change's identity; raises ValueError for anything else."""
-    gateway, epoch, sequence = name.rsplit(".", 2)
-    return gateway, int(epoch, 16), int(sequence)

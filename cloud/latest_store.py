@@ -7,7 +7,8 @@ and is done again consistently.
 A change of a link's state is put into the item in the same write, as waiting; then the event bus is told,
 then the mark is removed. So a change is told at least once, whatever ends in between, and once as long as
 nothing does: a replay finds the mark (and tells) or finds nothing to do. When the bus does not answer, the
-mark waits for the next batch of its gateway; readings do not wait for it.
+mark waits for the next batch of its gateway, or when none comes for the rollup pass
+(cloud/rollup_telling.py); readings do not wait for it.
 """
 
 from __future__ import annotations

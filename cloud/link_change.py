@@ -58,6 +58,8 @@ def unpack_all(gateway: str, data: bytes) -> tuple[Change, ...]:
         for length in numbers:
             link = bytes(next(numbers) for _ in range(length)).decode()
             before, after, at_ms, epoch, sequence = (next(numbers) for _ in range(5))
+            if at_ms > keys.MAX_MS:
+                raise ContractError("its changes are damaged")
             found.append(Change(gateway, link, State(before), State(after), at_ms, epoch, sequence))
     except (ValueError, RuntimeError) as exc:
         raise ContractError("its changes are damaged") from exc

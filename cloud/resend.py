@@ -19,8 +19,8 @@ from cloud.gaps_state import Gaps, ask, due
 from cloud.gaps_store import GapStore
 
 HOUR_MS = 3_600_000
-AGAIN_MS = HOUR_MS
-"""A hole is asked for at most once in that time."""
+AGAIN_MS = HOUR_MS - 600_000
+"""A hole is asked for at most once in that time: once an hour, by a pass that may come a little early."""
 SETTLED_MS = HOUR_MS // 2
 """A younger hole may be on its way: the newest goes first, and backlog follows."""
 MOST = 8

@@ -2,7 +2,7 @@
 
 The Scheduler may call twice or not at all, and Lambda retries what failed: a pass does what is left to
 do whenever it is called, and doing it twice changes nothing. On its way it keeps the gaps of each
-gateway, and asks for what is missing.
+gateway, asks for what is missing, and tells of changes of link states that no batch has told of.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from functools import cache
 from typing import Any, Protocol
 
 from cloud import resend, telemetry
+from cloud.announce import EventBus
 from cloud.dynamo import Patience, connect
 from cloud.gaps_store import GapStore
 from cloud.gaps_watch import GapWatch
+from cloud.latest_telling import Bus, Teller
 from cloud.resend import Policy, Publish
 from cloud.rollup_pass import Pass
 from cloud.rollup_settings import RollupSettings, load
 from cloud.rollup_store import RollupStore
+from cloud.rollup_telling import SilentTelling
 
 
 class Context(Protocol):
@@ -56,7 +59,8 @@ def rollup() -> Rollups:
     """The function's parts, made once in a process from its environment."""
     settings = load(os.environ)
     publish = resend.connect(os.environ) if settings.resend_hours else None
-    return make(settings, connect(), _now_ms, telemetry.say, publish)
+    bus = EventBus(settings.stage, say=telemetry.say)
+    return make(settings, connect(), _now_ms, telemetry.say, publish, bus)
 
 
 def make(
@@ -65,6 +69,7 @@ def make(
     now_ms: Callable[[], int],
     say: Callable[[Mapping[str, object]], None],
     publish: Publish | None,
+    bus: Bus,
 ) -> Rollups:
     """The parts, on one client of DynamoDB; without ``publish`` nothing is asked for."""
     store = RollupStore(client, settings.readings_table, settings.latest_table)
@@ -72,18 +77,20 @@ def make(
     gaps = GapStore(client, settings.readings_table, settings.retention_days + 1)
     policy = Policy(settings.resend_hours * resend.HOUR_MS)
     watch = GapWatch(gaps, store.batches, now_ms, settings.retention_days, say, policy, publish)
-    return Rollups(Pass(store, settings, say, observers=(watch,)), watch)
+    telling = SilentTelling(Teller(client, settings.latest_table, bus))
+    return Rollups(Pass(store, settings, say, observers=(watch,), visitors=(telling,)), watch, telling)
 
 
 @dataclass(frozen=True, slots=True)
 class Rollups:
-    """A pass over the fleet and what it keeps of gaps on the way."""
+    """A pass over the fleet, what it keeps of gaps on the way, and what it tells of."""
 
     one_pass: Pass
     watch: GapWatch
+    telling: SilentTelling
 
     def run(self, now_ms: int, patience: Patience, segment: int = 0, segments: int = 1) -> None:
-        """One pass; then say what it has found missing."""
+        """One pass; then say what it has found missing and told."""
         self.one_pass.run(now_ms, patience, segment, segments)
         stage = self.one_pass.settings.stage
-        self.one_pass.say(telemetry.metrics(stage, now_ms, self.watch.taken()))
+        self.one_pass.say(telemetry.metrics(stage, now_ms, self.watch.taken() | self.telling.taken()))

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
 from typing import Protocol
 
-from cloud import latest, rollup_cursor, rollup_item, snapshot, telemetry
+from cloud import rollup_crew, rollup_cursor, rollup_item, snapshot, telemetry
 from cloud.buckets import DAY, FINER, HOUR, SHORT_MS, Step, closed
 from cloud.dynamo import ConditionError, Patience, RefusedError, TransientError
 from cloud.keys import DAY_MS, HOUR_MS, MARK_SHARDS, Item
@@ -26,10 +25,8 @@ from cloud.rollup_item import Rollup
 from cloud.rollup_marks import Mark
 from cloud.rollup_settings import RollupSettings
 from cloud.rollup_store import Page, RollupStore
-from edge_agent.contract import MAX_SPAN_MS, Batch, ContractError
+from edge_agent.contract import MAX_SPAN_MS, Batch
 
-WORKERS = 8
-"""Gateways at once, below botocore's 10 connections."""
 GATEWAYS_IN_PAGE = 200
 """After so many the cursor is saved: what a time-out repeats at most."""
 SWEEP_SHARE = 0.7
@@ -52,8 +49,22 @@ COUNTS = (
 class Observer(Protocol):
     """Somebody else who wants to see the stored batches while they are at hand."""
 
-    def __call__(self, gateway: str, batches: Sequence[Batch], since_ms: int, until_ms: int) -> None:
-        """Batches that may have readings in [since, until); called again when a pass is repeated."""
+    def __call__(
+        self, gateway: str, batches: Sequence[Batch], since_ms: int, until_ms: int, heard_ms: int
+    ) -> None:
+        """Batches that may have readings in [since, until), of a gateway that was last heard then.
+
+        Called again when a pass is repeated.
+        """
+
+
+class Visitor(Protocol):
+    """Somebody else who wants to see the latest items while they are fresh."""
+
+    def __call__(
+        self, items: Sequence[Item], states: Mapping[str, Latest], now_ms: int, patience: Patience
+    ) -> None:
+        """A page of latest items, and by gateway the states in those that can be read; raises nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +74,10 @@ class Pass:
     store: RollupStore
     settings: RollupSettings
     say: Callable[[Mapping[str, object]], None]
-    workers: int = WORKERS
+    workers: int = rollup_crew.WORKERS
     page: int = GATEWAYS_IN_PAGE
     observers: tuple[Observer, ...] = ()
+    visitors: tuple[Visitor, ...] = ()
     counts: Counter[str] = field(default_factory=Counter)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
@@ -109,9 +121,14 @@ class Pass:
                 # Saved before any rollup of the sweep: who repairs a day must know that it has begun.
                 cursor = self.store.save(replace(cursor, until_ms=until_ms, after="", page=0, parts=()))
             page = self.store.gateways(cursor.after, self.page, segment, segments)
-            if not self._page(page, cursor, patience):
+            states = page.states()
+            # One gateway that cannot be read must not stop the others.
+            self._count("RollupUnreadable", len(page.items) - len(states))
+            for visitor in self.visitors:
+                visitor(page.items, states, now_ms, patience)
+            if not self._page(page, states, cursor, patience):
                 return
-            parts = (*cursor.parts, self._graph(page, cursor, now_ms))
+            parts = (*cursor.parts, self._graph(states, cursor, now_ms))
             if page.after:
                 cursor = replace(cursor, after=page.after, page=cursor.page + 1, parts=parts)
             else:
@@ -130,11 +147,13 @@ class Pass:
     def _behind(self, cursor: Cursor, now_ms: int) -> None:
         self.counts["RollupSecondsBehind"] = (closed(now_ms) - cursor.done_ms) // 1000
 
-    def _page(self, page: Page, cursor: Cursor, patience: Patience) -> bool:
+    def _page(self, page: Page, states: Mapping[str, Latest], cursor: Cursor, patience: Patience) -> bool:
         """Roll up a page of gateways; says whether all of them are done."""
 
         def work(gateway: str) -> None:
-            self._roll(gateway, cursor.done_ms, cursor.until_ms, SHORT_MS)
+            # Who cannot be read may have been heard just now.
+            heard_ms = states[gateway].rx_ms if gateway in states else cursor.until_ms
+            self._roll(gateway, cursor.done_ms, cursor.until_ms, SHORT_MS, heard_ms)
             for step in (HOUR, DAY):
                 self._coarser(gateway, step, cursor.done_ms, cursor.until_ms, cursor)
 
@@ -144,41 +163,23 @@ class Pass:
 
     def _all(self, gateways: list[str], work: Callable[[str], None], patience: Patience) -> list[str]:
         """Do the work for each gateway, several at once and again where it failed; returns what is left."""
-        reasons: dict[str, str] = {}
-
-        def one(gateway: str) -> bool:
-            try:
-                if not patience.remains():
-                    return False
-                work(gateway)
-            except TransientError as exc:
-                reasons[gateway] = str(exc)
-                return False
-            except RefusedError as exc:
-                # It would fail for ever, and the others must not wait for it.
-                self._count("RollupRefused")
-                self.say({"level": "ERROR", "event": "refused", "gateway": gateway, "reason": str(exc)})
-            return True
-
-        def once(pending: list[str]) -> list[str]:
-            if self.workers == 1:
-                return [gateway for gateway in pending if not one(gateway)]
-            with ThreadPoolExecutor(self.workers) as pool:
-                return [each for each, done in zip(pending, pool.map(one, pending), strict=True) if not done]
-
-        left = patience.rounds(gateways, once)
+        left = rollup_crew.do_all(gateways, work, patience, self.workers, self._refused)
         if left:
-            self._unfinished("gateways", [reasons.get(gateway, "no time is left") for gateway in left])
-        return left
+            self._unfinished("gateways", [*left.values()])
+        return [*left]
 
-    def _roll(self, gateway: str, since_ms: int, until_ms: int, slack_ms: int) -> None:
+    def _refused(self, gateway: str, reason: str) -> None:
+        self._count("RollupRefused")
+        self.say({"level": "ERROR", "event": "refused", "gateway": gateway, "reason": reason})
+
+    def _roll(self, gateway: str, since_ms: int, until_ms: int, slack_ms: int, heard_ms: int) -> None:
         """Put the 5-minute rollups of [since, until)."""
         batches, unreadable = self.store.batches(gateway, since_ms, until_ms, slack_ms)
         self._count("RollupUnreadable", unreadable)
         for rollup in rollup_item.of_batches(gateway, batches, since_ms, until_ms):
             self._put(rollup)
         for observer in self.observers:
-            observer(gateway, batches, since_ms, until_ms)
+            observer(gateway, batches, since_ms, until_ms, heard_ms)
 
     def _coarser(self, gateway: str, step: Step, since_ms: int, until_ms: int, cursor: Cursor) -> None:
         """Put the rollups of a longer step that ended in (since, until], from the finer ones."""
@@ -195,20 +196,12 @@ class Pass:
 
     # --- the graph --------------------------------------------------------------------------------
 
-    def _graph(self, page: Page, cursor: Cursor, now_ms: int) -> int:
+    def _graph(self, states: Mapping[str, Latest], cursor: Cursor, now_ms: int) -> int:
         """Put the links of a page of gateways into the graph; returns in how many parts."""
-        states = [state for item in page.items if (state := self._state(item))]
-        parts = snapshot.pack(snapshot.edges(states, now_ms), cursor.segment, cursor.until_ms, cursor.page)
+        edges = snapshot.edges(states.values(), now_ms)
+        parts = snapshot.pack(edges, cursor.segment, cursor.until_ms, cursor.page)
         self.store.put_plainly(parts)
         return len(parts)
-
-    def _state(self, item: Item) -> Latest | None:
-        try:
-            return latest.parse(item)
-        except (ContractError, ValueError, KeyError):
-            # One gateway that cannot be read must not stop the graph of the others.
-            self._count("RollupUnreadable")
-            return None
 
     # --- what came late ---------------------------------------------------------------------------
 
@@ -217,13 +210,11 @@ class Pass:
             if shard % segments != segment:
                 continue
             marks = {f"{mark.gateway} {mark.hour_ms}": mark for mark in self.store.marks(shard)}
-            self._all(list(marks), partial(self._repair_named, marks, now_ms), patience)
+            self._all(list(marks), partial(self._repair, marks, now_ms), patience)
 
-    def _repair_named(self, marks: Mapping[str, Mark], now_ms: int, name: str) -> None:
-        self._repair(marks[name], now_ms)
-
-    def _repair(self, mark: Mark, now_ms: int) -> None:
-        """Recompute all that an hour is in, then remove its mark."""
+    def _repair(self, marks: Mapping[str, Mark], now_ms: int, name: str) -> None:
+        """Recompute all that the hour of a mark is in, then remove the mark."""
+        mark = marks[name]
         end_ms = mark.hour_ms + HOUR_MS
         if end_ms > closed(now_ms):
             return
@@ -231,7 +222,7 @@ class Pass:
             self._count("RollupBeyondWindow")
             self.store.clear(mark)
             return
-        self._roll(mark.gateway, mark.hour_ms, end_ms, MAX_SPAN_MS)
+        self._roll(mark.gateway, mark.hour_ms, end_ms, MAX_SPAN_MS, now_ms)
         # Twice the hour from its parts costs little; a cursor says nothing about what a mark makes.
         for rollup in rollup_item.combine(
             self.store.rollups(mark.gateway, FINER[HOUR], mark.hour_ms, end_ms), HOUR

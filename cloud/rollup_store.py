@@ -7,10 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from cloud import chunk, keys, rollup_cursor, rollup_item, rollup_marks
+from cloud import chunk, keys, latest, rollup_cursor, rollup_item, rollup_marks
 from cloud.buckets import Step
 from cloud.dynamo import ConditionError, attempt
 from cloud.keys import Item
+from cloud.latest import Latest
 from cloud.rollup_cursor import Cursor
 from cloud.rollup_item import Rollup, RollupError
 from cloud.rollup_marks import Mark
@@ -33,6 +34,15 @@ class Page:
         """Their names; a key that no gateway can have is of something else."""
         names = (str(item[keys.LATEST_KEY]["S"]) for item in self.items)
         return [name for name in names if GATEWAY_PATTERN.fullmatch(name)]
+
+    def states(self) -> dict[str, Latest]:
+        """By gateway the states that can be read."""
+        found = {}
+        for item in self.items:
+            with suppress(ContractError, ValueError, KeyError):
+                state = latest.parse(item)
+                found[state.gateway] = state
+        return found
 
 
 class RollupStore:

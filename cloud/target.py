@@ -104,14 +104,15 @@ class Target:
 
     def client(self, service: str) -> Any:
         """A boto3 client of a service, made once; safe to share between threads."""
-        made = self._made.get(service)
-        if made is None:
-            endpoint = self.connection.endpoint_url if self.connection else None
-            with failures(self):
-                create = cast(Any, self.session()).client
-                config = _LOCAL if self.is_local else _AWS
-                made = self._made[service] = create(service, endpoint_url=endpoint, config=config)
-        return made
+        if service not in self._made:
+            self._make(service, self.connection.endpoint_url if self.connection else None)
+        return self._made[service]
+
+    def _make(self, service: str, endpoint: str | None) -> None:
+        config = _LOCAL if self.is_local else _AWS
+        with failures(self):
+            made = cast(Any, self.session()).client(service, endpoint_url=endpoint, config=config)
+        self._made[service] = made
 
     def dynamodb(self) -> DynamoDBClient:
         """The DynamoDB client."""
@@ -123,17 +124,18 @@ class Target:
         "For production code it is strongly recommended to use the custom endpoint for your account" (AWS
         CLI reference, iot-data publish).
         """
-        if "iot_data" not in self._made:
-            with failures(self):
-                if self.connection is None:
-                    found = self.client("iot").describe_endpoint(endpointType="iot:Data-ATS")
-                    url = f"https://{found['endpointAddress']}"
-                elif not (url := self.connection.iot_data_url):
-                    raise TargetError(f"{self.place} cannot publish to gateways: restart it")
-                create = cast(Any, self.session()).client
-                config = _LOCAL if self.is_local else _AWS
-                self._made["iot_data"] = create("iot-data", endpoint_url=url, config=config)
-        return self._made["iot_data"]
+        if "iot-data" not in self._made:
+            if self.connection is None:
+                url = f"https://{self._iot_endpoint()}"
+            elif not (url := self.connection.iot_data_url):
+                raise TargetError(f"{self.place} cannot publish to gateways: restart it")
+            self._make("iot-data", url)
+        return self._made["iot-data"]
+
+    def _iot_endpoint(self) -> str:
+        with failures(self):
+            found = self.client("iot").describe_endpoint(endpointType="iot:Data-ATS")
+        return str(found["endpointAddress"])
 
     def outputs(self) -> Mapping[str, str]:
         """The stack's outputs by name, fetched once; raises TargetError when there is no such stack."""
@@ -157,13 +159,9 @@ class Target:
 
     def broker(self) -> Broker:
         """Where this target's gateways connect."""
-        if self.connection is not None:
-            return Broker(
-                self.connection.mqtt_endpoint, self.connection.mqtt_port, Path(self.connection.ca).absolute()
-            )
-        with failures(self):
-            found = self.client("iot").describe_endpoint(endpointType="iot:Data-ATS")
-        return Broker(found["endpointAddress"], MQTTS_PORT, None)
+        if (local := self.connection) is not None:
+            return Broker(local.mqtt_endpoint, local.mqtt_port, Path(local.ca).absolute())
+        return Broker(self._iot_endpoint(), MQTTS_PORT, None)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -19,9 +19,10 @@ from rich.logging import RichHandler
 
 from edge_agent.uplink import Publisher
 from simulator.certificates import Identity, enrol, missing
-from simulator.fleet import Clock, FastClock, Fleet, Plan, RealClock, Sink
+from simulator.fleet import Clock, FastClock, Fleet, RealClock, Sink
 from simulator.options import Options, parse
 from simulator.progress import Reporter, Snapshot, summary
+from simulator.rounds import Past, Plan
 from simulator.sink_file import FileSink
 from simulator.sink_kinesis import KinesisSink
 from simulator.sink_mqtt import MqttSink
@@ -71,7 +72,12 @@ def _run(options: Options) -> int:
 
 def _plan(options: Options) -> Plan:
     duration_ms = int(options.duration * 1000) or None
-    return Plan(int(options.interval * 1000), duration_ms, int(options.flush * 1000))
+    return Plan(int(options.interval * 1000), duration_ms, int(options.flush * 1000), _past(options))
+
+
+def _past(options: Options) -> Past | None:
+    interval = options.history_interval or options.interval
+    return Past(int(options.history * 1000), int(interval * 1000)) if options.history else None
 
 
 def _clock(options: Options) -> Clock:
@@ -83,8 +89,11 @@ def _clock(options: Options) -> Clock:
 
 
 def _expected(options: Options) -> int | None:
+    if not options.duration:
+        return None
     rounds = options.duration / options.interval
-    return int(options.gateways * (options.links + 1) * rounds) or None
+    rounds += options.history / (options.history_interval or options.interval)
+    return int(options.gateways * (options.links + 1) * rounds)
 
 
 def _record_name(seed: int) -> str:

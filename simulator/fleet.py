@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from edge_agent.contract import Reading
+from simulator.rounds import Plan, Round, Rounds
 from simulator.world import Gateway, World
+
+AHEAD = 2_000
+"""Readings of the past, a gateway, that wait at most to be acknowledged before more of it is made."""
+LOOK_MS = 50
+"""So often is asked whether they still do."""
 
 
 class Sink(Protocol):
@@ -102,16 +106,6 @@ class FastClock:
         await asyncio.sleep(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How long the fleet measures and how often, ms."""
-
-    interval_ms: int
-    duration_ms: int | None
-    """None: until it is stopped."""
-    flush_ms: int
-
-
 @dataclass(slots=True)
 class Counts:
     """Readings so far."""
@@ -138,41 +132,46 @@ class Fleet:
         self._sink = sink
         self._clock = clock
         self._note = note
+        self._arrived = 0
+        """Readings acknowledged when that was last asked for."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """All rounds, until the duration is over or a stop is asked for; ``finish`` delivers the rest."""
+        """All rounds, those of the past at once, until the duration is over or a stop is asked for.
+
+        ``finish`` delivers the rest.
+        """
         start_ms = self._clock.now_ms()
         end_ms = None if self._plan.duration_ms is None else start_ms + self._plan.duration_ms
-        rounds = self._first_rounds(start_ms)
+        rounds = Rounds(self._plan, self._world.seed, len(self._world.gateways), start_ms)
         flush_ms = start_ms + self._plan.flush_ms
         while not stop.is_set():
-            due_ms = min(rounds[0][0], flush_ms)
+            due_ms = min(rounds.next_ms, flush_ms)
             if end_ms is not None and due_ms >= end_ms:
                 await self._clock.sleep_until(end_ms, stop)
                 return
             await self._clock.sleep_until(due_ms, stop)
+            if due_ms < start_ms:
+                await self._let_past_arrive(stop)
             if stop.is_set():
                 return
             if due_ms == flush_ms:
                 await self._sink.flush()
                 flush_ms += self._plan.flush_ms
                 continue
-            _, index, first = heapq.heappop(rounds)
-            self._round(self._world.gateways[index], due_ms, first)
-            heapq.heappush(rounds, (due_ms + self._plan.interval_ms, index, False))
+            self._round(rounds.take())
 
-    def _first_rounds(self, start_ms: int) -> list[tuple[int, int, bool]]:
-        """A heap of (time, gateway, is first): a random phase each, so that load is even."""
-        rng = random.Random(f"phase/{self._world.seed}")
-        rounds = [
-            (start_ms + rng.randrange(self._plan.interval_ms), index, True)
-            for index in range(len(self._world.gateways))
-        ]
-        heapq.heapify(rounds)
-        return rounds
+    async def _let_past_arrive(self, stop: asyncio.Event) -> None:
+        """Wait while too much is on its way: the past is made faster than any network takes it."""
+        most = AHEAD * len(self._world.gateways)
+        while self.counts.accepted - self._arrived > most and not stop.is_set():
+            await self._sink.flush()
+            self._arrived = self._sink.acknowledged
+            if self.counts.accepted - self._arrived > most:
+                await self._clock.sleep_until(self._clock.now_ms() + LOOK_MS, stop)
 
-    def _round(self, gateway: Gateway, at_ms: int, first: bool) -> None:
-        readings = gateway.readings(at_ms, None if first else self._plan.interval_ms)
+    def _round(self, due: Round) -> None:
+        gateway = self._world.gateways[due.gateway]
+        readings = gateway.readings(due.at_ms, due.period_ms)
         self.counts.generated += len(readings)
         self._sink.accept(gateway, readings)
         self.counts.accepted += len(readings)

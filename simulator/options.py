@@ -33,6 +33,8 @@ class Options:
     prefix: str
     fast: bool
     start: datetime | None
+    history: float
+    history_interval: float | None
     publisher: str
     certificates: Path | None
     record: Path | None
@@ -71,6 +73,10 @@ def _problem(options: Options) -> str:
         return "--duration 0 (until stopped) goes with real time only"
     if options.start is not None and not options.is_fast:
         return "--start goes with --fast or --sink file"
+    if options.history and options.is_fast:
+        return "--history goes with real time: --start says when a fast run begins"
+    if options.history_interval is not None and not options.history:
+        return "--history-interval goes with --history"
     if options.publisher == "paho" and options.gateways > PAHO_LIMIT:
         return f"--publisher paho serves at most {PAHO_LIMIT} gateways: use awsiotsdk"
     return ""
@@ -119,6 +125,19 @@ def _add_world(run: argparse.ArgumentParser) -> None:
     add("--prefix", default="gw", help="of the gateways' names (%(default)s)")
     add("--fast", action="store_true", help="simulated time that does not wait; kinesis and file")
     add("--start", type=_moment, metavar="TIME", help="simulated start, ISO 8601 UTC (so that it ends now)")
+    add(
+        "--history",
+        type=_seconds(0, 604_800),
+        default=0.0,
+        metavar="SECONDS",
+        help="measured before the run and sent at its beginning, as after an outage of the backhaul (0)",
+    )
+    add(
+        "--history-interval",
+        type=_seconds(0.1, 86_400),
+        metavar="SECONDS",
+        help="between readings of the history (as --interval)",
+    )
 
 
 def _add_delivery(run: argparse.ArgumentParser) -> None:

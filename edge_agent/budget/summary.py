@@ -56,16 +56,6 @@ class MeterSummary:
         return self.spans[Span.MONTH].total
 
     @property
-    def hour_limit(self) -> int:
-        """Bytes that an hour may hold."""
-        return self.spans[Span.HOUR].limit
-
-    @property
-    def day_limit(self) -> int:
-        """Bytes that a day may hold."""
-        return self.spans[Span.DAY].limit
-
-    @property
     def month_limit(self) -> int:
         """Bytes that a month may hold."""
         return self.spans[Span.MONTH].limit

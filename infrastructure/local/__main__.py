@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     up.add_argument(
         "--faults",
-        type=_seed,
+        type=_whole,
         metavar="SEED",
         help="inject faults: duplicates, late records, throttling, crashes, time-outs, partial batches",
     )
@@ -79,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FAULT=RATE",
         help="another rate (0 to 1) for one of the faults, or for all; may be repeated",
     )
+    every = "call the scheduled function so often (0: as the template says)"
+    up.add_argument("--schedule-every", type=_whole, default=0, metavar="SECONDS", help=every)
     up.add_argument("--foreground", action="store_true", help="stay until Ctrl-C, then end it")
     down = commands.add_parser("down", parents=[common], help="end what up has started")
     down.set_defaults(command=_down)
@@ -98,7 +100,7 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _seed(text: str) -> int:
+def _whole(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
@@ -137,6 +139,7 @@ def _up(arguments: argparse.Namespace, state: StateFolder, console: Console) -> 
         tuple(arguments.parameter),
         arguments.faults,
         tuple(arguments.fault_rate),
+        arguments.schedule_every,
     )
     try:
         started = _start(state, wanted, console)

@@ -190,6 +190,7 @@ class Assembly:
         """The function that a schedule calls, and the schedule; it has no other caller."""
         name = self._only(deploy.SCHEDULE)
         planned = schedule.parse(self._clients.scheduler.get_schedule(Name=name))
+        planned = replace(planned, every_s=self._options.schedule_every_s or planned.every_s)
         runtime = self._started(planned.function_arn, "rollup", 1)
         scheduler = Scheduler(planned, runtime, self._counters)
 

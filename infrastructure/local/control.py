@@ -44,6 +44,8 @@ class Wanted:
     """Seed of the faults to inject; none when None."""
     fault_rates: tuple[str, ...] = ()
     """Fault=Rate."""
+    schedule_every_s: int = 0
+    """Seconds between two calls by the schedule; 0 for what the template says."""
 
 
 def supervisor(state: StateFolder) -> ProcessMark | None:
@@ -118,6 +120,7 @@ def _spawn(state: StateFolder, wanted: Wanted) -> subprocess.Popen[bytes]:
         command += ["--faults", str(wanted.faults)]
     for rate in wanted.fault_rates:
         command += ["--fault-rate", rate]
+    command += ["--schedule-every", str(wanted.schedule_every_s)]
     with state.log("supervisor").open("ab") as output:
         # A session of its own: it outlives the terminal, and Ctrl-C there does not reach it.
         return subprocess.Popen(

@@ -6,6 +6,7 @@ errors, batches that are taken in part, functions that are ended by their time l
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Iterable, Mapping
@@ -107,18 +108,45 @@ def _rate(text: str, number: str) -> float:
     return rate
 
 
+@dataclass(slots=True)
+class _Sequence:
+    """When one fault comes: random, never twice as rare as its rate for long."""
+
+    numbers: random.Random
+    rate: float
+    left: float = 0.0
+    """Throws until it is due."""
+
+    def __post_init__(self) -> None:
+        self.left = self.numbers.uniform(0, self._longest) if self.rate else math.inf
+
+    @property
+    def _longest(self) -> float:
+        return 2 / self.rate - 1
+
+    def throw(self) -> bool:
+        """Whether it is due now."""
+        due = self.left < 1
+        self.left += (self.numbers.uniform(1, self._longest) if due else 0) - 1
+        return due
+
+
 class Dice:
     """Decides when a fault comes, and counts those that came; safe for threads.
+
+    From one to the next of a fault there are 1 to 2 / rate - 1 throws, all equally likely: a short run that
+    throws often enough meets each fault for certain, which independent throws do not give.
 
     Each fault has its own sequence of numbers, so another rate for one does not change when the others
     come. With several threads it is their order that decides which call meets which number.
     """
 
     def __init__(self, plan: FaultPlan, counters: Counting) -> None:
-        self._plan = plan
         self._counters = counters
         self._lock = threading.Lock()
-        self._numbers = {fault: random.Random(f"{plan.seed}/{fault}") for fault in Fault}
+        self._sequences = {
+            fault: _Sequence(random.Random(f"{plan.seed}/{fault}"), plan.rates[fault]) for fault in Fault
+        }
         self._choices = random.Random(f"{plan.seed}/choices")
 
     def falls(self, fault: Fault) -> bool:
@@ -131,7 +159,7 @@ class Dice:
     def threatens(self, fault: Fault) -> bool:
         """As `falls`, for a fault that is counted when it comes about."""
         with self._lock:
-            return self._numbers[fault].random() < self._plan.rates[fault]
+            return self._sequences[fault].throw()
 
     def count(self, fault: Fault) -> None:
         """Note that a fault came about."""

@@ -16,7 +16,7 @@ from infrastructure.local.faults import Dice, Fault
 from infrastructure.local.function.invocation import Function, NotInvokedError, Outcome, Result
 
 REMEMBERED = 50
-"""Events that may be handed over once more."""
+"""Events that may be handed over once more, and invocations whose last calls may still be on their way."""
 FIRST_GUESS = 4
 """Calls that an invocation makes, before one has been seen."""
 ENDINGS = {Fault.CRASH: Outcome.CRASHED, Fault.TIMEOUT: Outcome.TIMED_OUT}
@@ -49,12 +49,17 @@ class Fates:
         self._dice = dice
         self._lock = threading.Lock()
         self._fates: dict[str, _Fate] = {}
+        self._ended: deque[str] = deque(maxlen=REMEMBERED)
         self._usual_calls = FIRST_GUESS
 
     def call(self, request_id: str) -> Blow | None:
         """The function makes a call; how it ends there, None when it goes on."""
         with self._lock:
-            fate = self._fates.setdefault(request_id, self._draw())
+            if request_id in self._ended:
+                return None  # sent before its process was killed
+            fate = self._fates.get(request_id)
+            if fate is None:
+                fate = self._fates[request_id] = self._draw()
             place, fate.calls = fate.calls, fate.calls + 1
             if fate.fault is None or fate.at_call != place:
                 return None
@@ -63,6 +68,7 @@ class Fates:
     def end(self, request_id: str, succeeded: bool) -> Outcome | None:
         """The invocation has ended; how it ends instead, None when its answer counts."""
         with self._lock:
+            self._ended.append(request_id)
             fate = self._fates.pop(request_id, None)
             if fate is None:
                 return None  # it has called nothing

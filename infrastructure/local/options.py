@@ -17,3 +17,5 @@ class Options:
     parameters: Mapping[str, str]
     faults: FaultPlan | None = None
     """What goes wrong on purpose; nothing when None."""
+    schedule_every_s: float = 0.0
+    """Seconds between two calls by the schedule; 0 for what the template says."""

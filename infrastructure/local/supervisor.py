@@ -175,6 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--parameter", action="append", default=[])
     parser.add_argument("--faults", type=int, default=None)
     parser.add_argument("--fault-rate", action="append", default=[])
+    parser.add_argument("--schedule-every", type=int, default=0)
     arguments = parser.parse_args(argv)
     state = StateFolder(arguments.state)
     state.create()
@@ -188,7 +189,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         given = dict(each.split("=", 1) for each in arguments.parameter)
         seed = arguments.faults
         faults = None if seed is None else FaultPlan.parse(seed, arguments.fault_rate)
-        options = Options(arguments.engine_port, arguments.mqtt_port, given, faults)
+        every_s = arguments.schedule_every
+        options = Options(arguments.engine_port, arguments.mqtt_port, given, faults, every_s)
         return Supervisor(state, options, _Asked().event).run()
 
 

@@ -231,7 +231,7 @@ class World:
 
     def _begin_rollup(self) -> None:
         client: Any = self._rolling
-        rollups = make(ROLLUP, client, lambda: self.now_ms, lambda _line: None, self._publish)
+        rollups = make(ROLLUP, client, lambda: self.now_ms, lambda _line: None, self._publish, self.bus)
         self._rollups = replace(rollups, one_pass=replace(rollups.one_pass, workers=1))
 
     def _publish(self, topic: str, payload: bytes) -> None:

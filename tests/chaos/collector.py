@@ -9,7 +9,8 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.chaos.table import Table
-from tests.edge_agent.conftest import Broker, Identity
+from tests.edge_agent.broker import Broker
+from tests.edge_agent.certificates import Identity
 
 WITHIN_S = 20.0
 

@@ -16,7 +16,8 @@ from tests.chaos.collector import Collector
 from tests.chaos.process_oracle import arrived, recorded
 from tests.chaos.relay import Relay
 from tests.chaos.table import Table
-from tests.edge_agent.conftest import RULE, Authority, Broker
+from tests.edge_agent.broker import RULE, Broker
+from tests.edge_agent.certificates import Authority
 
 ROOT = Path(__file__).parents[2]
 LINKS = 3

@@ -18,6 +18,7 @@ from tests.cloud.records import record
 
 STACK = "linkpulse-aside"
 BUCKET = "aside-dead-letters"
+DAY = "2026-11-21"
 
 
 def create() -> Target:
@@ -97,3 +98,8 @@ def opened(target: Target, capsys: pytest.CaptureFixture[str]) -> Iterator[Aside
             client.delete_item(TableName=target.output(output), Key={name: item[name] for name in names})
     for name in made.objects():
         made.target.client("s3").delete_object(Bucket=BUCKET, Key=name)
+
+
+def listed(aside: Aside) -> list[dict[str, Any]]:
+    """The records of DAY in the quarantine."""
+    return list(aside.json("quarantine", "list", "--day", DAY))

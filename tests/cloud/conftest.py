@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,8 +23,11 @@ from cloud.registry import Registry
 from cloud.settings import Settings
 from cloud.store import Store
 from cloud.target import Target
+from edge_agent.contract import Link
+from tests.cloud.records import NOW, batch, denied, echo, envelope, interface
+from tests.cloud.records import records as records_of
+from tests.cloud.views import STACK, View
 
-STACK = "linkpulse-test"
 TABLES = {
     "ReadingsTable": ("p", "s"),
     "LatestTable": ("gateway",),
@@ -89,8 +93,6 @@ class Cloud:
 
     def ingest(self, records: list[Any], now_ms: int = 0, **changes: Any) -> list[dict[str, str]]:
         """Run the pipeline over records; returns the reported failures."""
-        from tests.cloud.records import NOW
-
         failures: list[dict[str, str]] = self.pipeline(**changes).run(records, patience(), now_ms or NOW)[
             "batchItemFailures"
         ]
@@ -190,3 +192,34 @@ def cloud(target: Target) -> Cloud:
     tables = {f"{name.removesuffix('Table').lower()}_table": target.output(name) for name in TABLES}
     settings = Settings(stage="test", allow_direct=False, retention_days=30, latest_days=7, **tables)
     return Cloud(target.dynamodb(), settings)
+
+
+@pytest.fixture
+def view(capsys: pytest.CaptureFixture[str]) -> View:
+    """linkview on the stack."""
+    return View(capsys)
+
+
+@pytest.fixture
+def now() -> int:
+    """The time by this machine's clock, ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+@pytest.fixture
+def filled(cloud: Cloud, now: int) -> Cloud:
+    """One gateway with a lossy, a dead, a busy and an unmeasurable link; a direct one with a fast link."""
+    links = [Link("lossy", peer="hill", medium="radio"), Link("dead", peer="[red]valley\x1b[2J")]
+    for minute in range(10, 0, -1):
+        at = now - minute * 60_000 + 30_000
+        readings = [
+            echo("lossy", at, 20_000 + 1_000 * minute, received=4),
+            echo("dead", at + 1, received=0),
+            interface("busy", at + 2),
+            denied("denied", at + 3),
+        ]
+        sealed = batch("gw-1", readings, sequence=4 * (10 - minute), links=links if minute == 10 else ())
+        assert cloud.ingest(records_of(envelope(sealed, rx=at + 500)), now_ms=now) == []
+    fast = batch("gw-2", [echo("fast", now - 10_000, 900), echo("lossy", now - 9_000, 900)])
+    assert cloud.ingest(records_of(envelope(fast, rx=now, direct=True)), now_ms=now, allow_direct=True) == []
+    return cloud

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import ssl
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Semaphore, Thread
 from typing import Any
 
 from botocore import xform_name
 from botocore.exceptions import ClientError
+
+from tests.edge_agent.certificates import Identity
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
@@ -28,18 +31,39 @@ class Endpoint(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, identity: Identity | None = None) -> None:
+        """With an identity over TLS, whose certificate is for the name localhost."""
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.scheme = "http"
+        if identity:
+            self.scheme = "https"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(identity.certificate, identity.key)
+            # The handshake is the business of a connection's thread.
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.client = client
         self.broken: Broken = lambda _handler: False
         self.heads: list[dict[str, str]] = []
         self.bodies: list[bytes] = []
         self.connections = 0
+        self.ended = Semaphore(0)
 
     @property
     def environment(self) -> dict[str, str]:
         """What leads a function's client here."""
-        return {**ENVIRONMENT, "AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{self.server_port}"}
+        return self.named("localhost" if self.scheme == "https" else "127.0.0.1")
+
+    def named(self, host: str) -> dict[str, str]:
+        """What leads it here by another name of this machine."""
+        return {**ENVIRONMENT, "AWS_ENDPOINT_URL_DYNAMODB": f"{self.scheme}://{host}:{self.server_port}"}
+
+    def shutdown_request(self, request: Any) -> None:
+        """End a connection, and tell so by ``ended``."""
+        super().shutdown_request(request)
+        self.ended.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that go away."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -88,9 +112,9 @@ def _text(value: Any) -> str:
 
 
 @contextmanager
-def endpoint(client: Any) -> Iterator[Endpoint]:
+def endpoint(client: Any, identity: Identity | None = None) -> Iterator[Endpoint]:
     """An endpoint for the time of a test."""
-    server = Endpoint(client)
+    server = Endpoint(client, identity)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoRegionError
 
 from cloud.announce import EventBus
 from cloud.latest import Latest
@@ -14,8 +14,8 @@ from cloud.link_change import Change
 from cloud.link_state import State
 from cloud.registry_metadata import LinkMetadata, Metadata
 from edge_agent.contract import Link
+from tests.cloud.latest_made import entry, state_of
 from tests.cloud.records import EPOCH, NOW, batch
-from tests.cloud.test_latest import entry, state_of
 
 
 def change(number: int = 0) -> Change:
@@ -105,6 +105,15 @@ def test_a_bus_that_fails_is_a_warning_and_no_error() -> None:
     said: list[Any] = []
     assert bus(Broken(), said).tell([change()], {}, lambda: True) == set()
     assert said[0]["reason"] == "PutEvents: AccessDeniedException"
+
+
+def test_a_bus_of_which_no_client_can_be_made_is_a_warning_too() -> None:
+    def make() -> Any:
+        raise NoRegionError
+
+    said: list[Any] = []
+    assert EventBus("test", make, said.append).tell([change()], {}, lambda: True) == set()
+    assert said[0]["count"] == 1
 
 
 def test_no_call_begins_when_no_time_is_left() -> None:

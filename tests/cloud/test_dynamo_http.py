@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import botocore.session
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -98,41 +99,50 @@ def test_errors_have_the_three_meanings_that_the_store_knows(cloud: Cloud, there
     assert len(there.bodies) == 4  # none of these gets better by asking again
 
 
-def test_what_may_pass_is_tried_twice_and_then_transient(cloud: Cloud, there: Endpoint) -> None:
-    def throttled(handler: Any) -> bool:
-        handler.answer(400, {"__type": "a#ProvisionedThroughputExceededException", "message": "slow down"})
-        return True
-
-    def broken(handler: Any) -> bool:
-        handler.answer(503, b"<html>not JSON</html>")
-        return True
-
-    def closed(handler: Any) -> bool:
-        handler.close_connection = True
-        return True
-
-    client = client_of(there)
-    for fault in (throttled, broken, closed):
-        there.broken, before = fault, len(there.bodies)
-        with pytest.raises(TransientError):
-            put(client, cloud)
-        assert len(there.bodies) - before == 2
-
-
-def test_connections_that_were_closed_during_a_pause_are_made_anew(cloud: Cloud, there: Endpoint) -> None:
-    def last(handler: Any) -> bool:
-        handler.close_connection = True  # without a word, as an idle one is closed
-        return False
-
-    client = client_of(there)
-    there.broken = last
-    put(client, cloud)
-    put(client, cloud)
-    assert there.connections == 2
-
-
 def test_an_endpoint_that_is_not_there_is_transient() -> None:
     environment = ENVIRONMENT | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     client = Client(environment, sleep=lambda _seconds: None)
     with pytest.raises(TransientError):
         attempt(lambda: client.put_item(TableName="t", Item={}))
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "us-gov-west-1", "cn-north-1", "eusc-de-east-1"])
+def test_a_region_has_the_endpoint_that_botocore_knows(region: str) -> None:
+    theirs = botocore.session.Session().create_client("dynamodb", region_name=region)
+    assert Client(ENVIRONMENT | {"AWS_REGION": region}).endpoint == theirs.meta.endpoint_url
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "dynamodb.local:8000",
+        "ftp://dynamodb.local",
+        "https://",
+        "https://user:word@dynamodb.local",
+        "https://dynamodb.local/path",
+        "https://dynamodb.local?query",
+    ],
+)
+def test_an_endpoint_that_is_none_is_refused_at_the_start(named: str) -> None:
+    with pytest.raises(ValueError, match="Invalid endpoint"):
+        Client(ENVIRONMENT | {"AWS_ENDPOINT_URL": named})
+
+
+def test_no_header_can_be_smuggled_in(cloud: Cloud, there: Endpoint) -> None:
+    put(client_of(there, _X_AMZN_TRACE_ID='Root=1;a="é"\r\nX-Evil: 1'), cloud)
+    assert there.heads.pop()["x-amzn-trace-id"] == 'Root=1;a="%C3%A9"%0D%0AX-Evil:%201'
+    with pytest.raises(TransientError, match="Invalid header value"):
+        put(client_of(there, AWS_SESSION_TOKEN="a\r\nX-Evil: 1"), cloud)
+    assert there.heads == []
+
+
+def test_credentials_that_are_over_are_transient_and_new_ones_are_taken(
+    cloud: Cloud, there: Endpoint
+) -> None:
+    environment = there.environment | {"AWS_CREDENTIAL_EXPIRATION": "2020-01-01T00:00:00Z"}
+    client = Client(environment, sleep=lambda _seconds: None)
+    with pytest.raises(TransientError, match="still expired"):
+        put(client, cloud)
+    environment |= {"AWS_CREDENTIAL_EXPIRATION": "2120-01-01T00:00:00Z", "AWS_ACCESS_KEY_ID": "AKIDNEW"}
+    put(client, cloud)
+    assert ["Credential=AKIDNEW/" in head["authorization"] for head in there.heads] == [True]

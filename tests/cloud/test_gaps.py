@@ -3,51 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud import gaps_item, gaps_state
-from cloud.gap_ranges import Hole, Span, holes, joined, span_of
-from cloud.gaps_item import GapsError, Stored
-from cloud.gaps_state import Gaps, ask, due, observe
-from edge_agent.contract import Batch, Loss, Reading, row
-from tests.cloud.records import EPOCH, NOW, batch, echo
-
-HOUR = 3_600_000
-
-
-def sealed(first: int, count: int = 10, epoch: int = EPOCH, gateway: str = "gw-1") -> Batch:
-    """Readings ``first`` and on, number n measured n seconds after an hour ago."""
-    readings = [echo(at_ms=NOW - HOUR + (first + number) * 1_000) for number in range(count)]
-    return batch(gateway, readings, first, epoch=epoch)
-
-
-def told(
-    first: int | None, count: int | None, reason: Loss = Loss.FULL, epoch: int = EPOCH, at_ms: int = NOW
-) -> Reading:
-    """A gap reading."""
-    values = row(
-        "gap",
-        reason=int(reason),
-        epoch=None if first is None else epoch,
-        first_sequence=first,
-        count=count,
-        from_ms=NOW - 2 * HOUR,
-        until_ms=NOW - HOUR,
-    )
-    return Reading("host", "gap", at_ms, values)
-
-
-def telling(*readings: Reading, first: int = 1_000) -> Batch:
-    return batch("gw-1", readings, first)
-
-
-def seen(batches: Iterable[Batch], gaps: Gaps | None = None) -> Gaps:
-    return observe(gaps or Gaps("gw-1"), batches).gaps
+from cloud.gap_ranges import Span, joined
+from cloud.gaps_item import Stored
+from cloud.gaps_state import Gaps, observe
+from edge_agent.contract import Batch, Loss, Reading
+from tests.cloud.gaps_cloud import HOUR, sealed, seen, telling, told
+from tests.cloud.records import EPOCH, NOW
 
 
 def ranges(gaps: Gaps, epoch: int = EPOCH) -> list[tuple[int, int, str]]:
@@ -203,72 +171,3 @@ def test_nothing_is_unbounded() -> None:
     item = gaps_item.pack(Stored(gaps, 1), NOW, 30)
     assert len(bytes(item["g"]["B"])) < 300_000
     assert gaps_item.parse(item).gaps == gaps
-
-
-# --- asking ---------------------------------------------------------------------------------------
-
-
-def wanted(gaps: Gaps, now_ms: int = NOW, **changes: int) -> list[tuple[int, int]]:
-    rules = {"young_ms": 24 * HOUR, "settled_ms": HOUR // 2, "again_ms": HOUR, "most": 8} | changes
-    return [(hole.first, hole.end) for _, hole in due(gaps, now_ms, **rules)]
-
-
-def test_a_hole_is_asked_for_when_it_has_settled_and_at_most_once_an_hour() -> None:
-    gaps = seen([sealed(0), sealed(30)])
-    (unknown,) = gaps.missing()
-    assert wanted(gaps) == [(10, 30)]
-    assert wanted(gaps, NOW - HOUR + 60_000) == []
-    assert wanted(gaps, NOW + 25 * HOUR) == []
-    asked = ask(gaps, [unknown], NOW)
-    assert wanted(asked, NOW + HOUR - 1) == []
-    assert wanted(asked, NOW + HOUR) == [(10, 30)]
-    assert asked.epochs[EPOCH].asked_ms(unknown[1]) == NOW
-
-
-def test_what_is_left_of_a_hole_that_was_asked_for_waits_for_the_hour_too() -> None:
-    gaps = seen([sealed(0), sealed(30)])
-    asked = seen([sealed(15, 5)], ask(gaps, gaps.missing(), NOW))
-    assert ranges(asked) == [(10, 15, "unknown"), (20, 30, "unknown")]
-    assert wanted(asked, NOW + 1) == []
-
-
-def test_explained_gaps_are_never_asked_for() -> None:
-    assert wanted(seen([sealed(0), sealed(30), telling(told(10, 20), first=40)])) == []
-
-
-def test_the_youngest_holes_go_first_and_not_more_than_may_be_asked_at_once() -> None:
-    gaps = seen([sealed(20 * number) for number in range(20)])
-    assert wanted(gaps, most=3) == [(370, 380), (350, 360), (330, 340)]
-
-
-def test_a_request_of_which_all_has_come_is_known_to_be_answered() -> None:
-    gaps = seen([sealed(0), sealed(30)])
-    asked = ask(gaps, gaps.missing(), NOW)
-    assert asked.epochs[EPOCH].answered() == []
-    filled = seen([sealed(10), sealed(20)], asked)
-    assert [(each.first, each.end) for each in filled.epochs[EPOCH].answered()] == [(10, 30)]
-    forgotten = ask(filled, [], NOW + gaps_state.ASKED_KEPT_MS)
-    assert forgotten.epochs[EPOCH].answered() == []
-
-
-# --- the item -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("change", [{"g": {"B": b"x"}}, {"rev": {"N": "x"}}, {"p": {"S": "gw#20261121"}}])
-def test_an_item_that_is_none_is_an_error_of_one_kind(change: dict[str, dict[str, bytes | str]]) -> None:
-    item = gaps_item.pack(Stored(seen([sealed(0)]), 1), NOW, 30)
-    with pytest.raises(GapsError):
-        gaps_item.parse({**item, **change})
-
-
-def test_an_item_of_a_newer_version_is_not_guessed_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gaps_item, "VERSION", 2)
-    item = gaps_item.pack(Stored(seen([sealed(0)]), 1), NOW, 30)
-    monkeypatch.undo()
-    with pytest.raises(GapsError, match="another version"):
-        gaps_item.parse(item)
-
-
-def test_reasons_of_a_later_version_have_a_name_too() -> None:
-    assert Hole(0, 1, 77, None, None).why == "reason 77"
-    assert holes([span_of(sealed(0))], []) == []

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from cloud import latest_bytes
 from cloud.latest_image import Row, image
 from tests.cloud.conftest import Faulty, patience
+from tests.cloud.latest_made import AGAIN, BAD, DOWN, GOOD, UP, minute, sent, state, throttled, told
 from tests.cloud.records import NOW
-from tests.cloud.test_latest_store import AGAIN, BAD, DOWN, GOOD, UP, minute, sent, state, throttled, told
 
 if TYPE_CHECKING:
     from cloud.ingest import Pipeline

@@ -2,70 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pytest
-
-from cloud import __main__ as linkview
-from cloud import queries
 from cloud.registry_metadata import LinkMetadata, Metadata, pack
-from cloud.target import Target
-from edge_agent.contract import KINDS, Flag, Link, Reading, row
-from tests.cloud.conftest import STACK
-from tests.cloud.records import batch, denied, echo, envelope, interface, records
+from tests.cloud.records import batch, echo, envelope, interface, records
+from tests.cloud.views import View
 
 if TYPE_CHECKING:
     from tests.cloud.conftest import Cloud
-
-
-class View:
-    """linkview on the test stack."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        code = linkview.main([*arguments, "--stack", STACK])
-        said = self._capsys.readouterr()
-        return code, said.out, said.err
-
-    def json(self, *arguments: str) -> Any:
-        code, out, _ = self(*arguments, "--json")
-        assert code == 0
-        return json.loads(out)
-
-
-@pytest.fixture
-def view(capsys: pytest.CaptureFixture[str]) -> View:
-    return View(capsys)
-
-
-@pytest.fixture
-def now() -> int:
-    return time.time_ns() // 1_000_000
-
-
-@pytest.fixture
-def filled(cloud: Cloud, now: int) -> Cloud:
-    """One gateway with a lossy, a dead, a busy and an unmeasurable link; a direct one with a fast link."""
-    links = [Link("lossy", peer="hill", medium="radio"), Link("dead", peer="[red]valley\x1b[2J")]
-    for minute in range(10, 0, -1):
-        at = now - minute * 60_000 + 30_000
-        readings = [
-            echo("lossy", at, 20_000 + 1_000 * minute, received=4),
-            echo("dead", at + 1, received=0),
-            interface("busy", at + 2),
-            denied("denied", at + 3),
-        ]
-        sealed = batch("gw-1", readings, sequence=4 * (10 - minute), links=links if minute == 10 else ())
-        assert cloud.ingest(records(envelope(sealed, rx=at + 500)), now_ms=now) == []
-    fast = batch("gw-2", [echo("fast", now - 10_000, 900), echo("lossy", now - 9_000, 900)])
-    assert cloud.ingest(records(envelope(fast, rx=now, direct=True)), now_ms=now, allow_direct=True) == []
-    return cloud
 
 
 def test_links_are_shown_worst_first_with_their_units(view: View, filled: Cloud) -> None:
@@ -213,31 +158,6 @@ def test_an_empty_stack_says_so_and_is_no_failure(view: View, cloud: Cloud) -> N
         assert view.json(*command) == []
 
 
-def test_a_stored_batch_of_a_newer_version_is_said_and_hides_nothing(
-    view: View, filled: Cloud, target: Target, now: int
-) -> None:
-    newest = max(filled.items("readings"), key=lambda item: item["s"]["S"] * (item["p"]["S"][:4] == "gw-1"))
-    changed = {**newest, "b": {"B": b"\x09" + bytes(newest["b"]["B"])[1:]}}
-    filled.client.put_item(TableName=filled.settings.readings_table, Item=changed)
-    code, out, err = view("history", "dead", "--json")
-    assert code == 1
-    assert len(json.loads(out)) == 9
-    assert "1 stored batches could not be read" in err
-    assert queries.history(target, "gw-1", now - 3_600_000, now).unreadable == 1
-
-
-def test_a_latest_state_of_a_newer_version_hides_no_other_and_is_said(view: View, filled: Cloud) -> None:
-    (item,) = (each for each in filled.items("latest") if each["gateway"]["S"] == "gw-1")
-    filled.client.put_item(TableName=filled.settings.latest_table, Item={**item, "b": {"B": b"\x63"}})
-    for arguments in (["links"], ["links", "--json"], ["gateways"]):
-        code, out, err = view(*arguments)
-        assert (code, "gw-2" in out) == (0, True)
-        assert "left out: gateway gw-1: its latest state has format 63" in err
-    code, out, err = view("links", "--gateway", "gw-1")
-    assert (code, out) == (1, "")
-    assert "its latest state has format 63: is there a newer linkview?" in err
-
-
 def test_a_link_is_shown_with_its_use_and_an_estimated_opinion_score(view: View, filled: Cloud) -> None:
     said = Metadata("Hill", "North", -33.9, 18.4, {"busy": LinkMetadata("radio", 10_000)})
     filled.client.put_item(TableName=filled.settings.registry_table, Item=pack("gw-1", said))
@@ -251,116 +171,3 @@ def test_a_link_is_shown_with_its_use_and_an_estimated_opinion_score(view: View,
     assert (busy["site"], busy["region"], busy["latitude"], busy["mos"]) == ("Hill", "North", -33.9, 4.37)
     assert (found["dead"]["mos"], found["dead"]["utilisation"]) == (None, None)
     assert busy["since_ms"] is not None
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        ([], 2),
-        (["nonsense"], 2),
-        (["links", "--sort", "best"], 2),
-        (["links", "--limit", "-1"], 2),
-        # With 0 it would say that nothing is quarantined.
-        (["quarantine", "list", "--limit", "0"], 2),
-    ],
-)
-def test_a_wrong_command_line_is_exit_2(
-    arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as raised:
-        linkview.main(arguments)
-    assert raised.value.code == code
-    assert "usage: linkview" in capsys.readouterr().err
-
-
-def test_a_wrong_time_is_exit_2_before_anything_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    assert linkview.main(["history", "x", "--since", "soon", "--stack", "nowhere"]) == 2
-    assert "'soon' is no time" in capsys.readouterr().err
-
-
-def test_a_stack_that_is_not_there_is_one_line_and_exit_1(
-    aws: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert linkview.main(["links", "--stack", "nowhere"]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("linkview: there is no stack nowhere on AWS")
-    assert said.err.count("\n") == 1
-
-
-def test_a_reader_that_goes_away_ends_linkview_in_silence() -> None:
-    code = (
-        "import sys, types\nfrom cloud import __main__ as linkview\n"
-        "fake = types.ModuleType('fake')\n"
-        "fake.add_parser = lambda subparsers: subparsers.add_parser('talk')\n"
-        "fake.run = lambda args: print('x' * 10_000_000) or 0\n"
-        "sys.modules['fake'] = fake\nlinkview.COMMANDS['talk'] = 'fake'\n"
-        "sys.exit(linkview.main(['talk']))"
-    )
-    talker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert talker.stdout is not None
-    assert talker.stderr is not None
-    assert talker.stdout.read(1) == b"x"
-    talker.stdout.close()
-    assert talker.stderr.read() == b""
-    talker.stderr.close()
-    assert talker.wait(60) == 0
-
-
-def test_only_the_command_that_is_meant_is_imported() -> None:
-    code = (
-        "import sys\nfrom cloud.__main__ import main\n"
-        "main(['history', 'x', '--local', '/nonexistent'])\n"
-        "assert 'cloud.history' in sys.modules and 'cloud.audit' not in sys.modules\n"
-        "assert 'cryptography' not in sys.modules\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "no local cloud in /nonexistent" in done.stderr
-
-
-def test_every_kind_of_reading_is_stored_shown_and_in_the_history(view: View, cloud: Cloud, now: int) -> None:
-    at = now - 30_000
-    hops = [
-        Reading("a.b", "path", at, row("path", hop=hop, hops=2, sent=3, answered=3), Flag.CLOCK_SYNCED)
-        for hop in (1, 2)
-    ]
-    plain = [Reading("a.b", kind, at, row(kind), Flag.CLOCK_SYNCED) for kind in KINDS if kind != "path"]
-    host = Reading("host", "host", at + 1, row("host", cpu_permille=125, temperature_ck=32_215, throttled=1))
-    given = [echo("a.b", at + 1), *plain, *hops, host]
-    assert cloud.ingest(records(envelope(batch("gw-1", given), rx=now)), now_ms=now) == []
-    (link,) = view.json("links")
-    assert (link["link"], link["kind"]) == ("a.b", "echo")
-    found = view.json("history", "a.b")
-    assert sorted(each["kind"] for each in found) == sorted(each.kind for each in given if each.link == "a.b")
-    assert [each["hop"] for each in view.json("history", "a.b", "--kind", "path")] == [1, 2]
-    for kind in KINDS:
-        code, out, _ = view("history", "host" if kind == "host" else "a.b", "--kind", kind)
-        assert (code, f"{kind} of " in out) == (0, True)
-
-
-def test_a_gateways_health_is_in_the_list_of_gateways_and_is_no_link(
-    view: View, cloud: Cloud, now: int
-) -> None:
-    columns = row("host", cpu_permille=125, temperature_ck=32_215, throttled=1)
-    host = Reading("host", "host", now - 9_000, columns, Flag.CLOCK_SYNCED)
-    cloud.ingest(records(envelope(batch("gw-1", [host, echo("a.b", now - 8_000)]), rx=now)), now_ms=now)
-    _, out, _ = view("gateways")
-    assert "CPU 12 %, 49 °C, under-voltage" in " ".join(out.split())
-    (found,) = view.json("gateways")
-    assert (found["links"], found["host"]["cpu_permille"]) == (1, 125)
-    assert [each["link"] for each in view.json("links")] == ["a.b"]
-
-
-def test_what_waits_and_what_was_lost_in_a_gateway_is_in_the_list_of_gateways(
-    view: View, cloud: Cloud, now: int
-) -> None:
-    columns = row("agent", spool_kib=13_107, spool_max_kib=65_536, oldest_s=7_300, dropped_full=60)
-    agent = Reading("host", "agent", now - 9_000, columns)
-    cloud.ingest(records(envelope(batch("gw-1", [agent, echo("a.b", now - 8_000)]), rx=now)), now_ms=now)
-    _, out, _ = view("gateways")
-    assert "spool 20 %, oldest 2 h, 60 dropped, clock not synchronised" in " ".join(out.split())
-    (found,) = view.json("gateways")
-    assert (found["links"], found["agent"]["dropped_full"]) == (1, 60)

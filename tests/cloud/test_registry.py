@@ -10,8 +10,8 @@ from cloud import latest
 from cloud.registry import Entry, Registry, merge, parse
 from edge_agent.contract import Link
 from tests.cloud.conftest import Faulty, patience
+from tests.cloud.latest_made import arrival
 from tests.cloud.records import NOW, batch, echo, envelope, records
-from tests.cloud.test_latest import arrival
 
 if TYPE_CHECKING:
     from tests.cloud.conftest import Cloud

@@ -16,12 +16,10 @@ from cloud.registry_file import FileError, read
 from cloud.registry_metadata import LinkMetadata, Metadata
 from edge_agent.contract import Link
 from tests.cloud.records import batch, envelope, records
-from tests.cloud.test_main import View, view
+from tests.cloud.views import View
 
 if TYPE_CHECKING:
     from tests.cloud.conftest import Cloud
-
-__all__ = ["view"]
 
 CSV = """gateway,site,region,latitude,longitude,link,peer,medium,capacity_mbps
 gw-1,Table Mountain,Western Cape,-33.962778,18.409722,,,,

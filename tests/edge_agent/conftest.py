@@ -1,243 +1,26 @@
-"""A real broker with mutual TLS, and the small parts that several tests build on."""
+"""Fixtures that several tests of the agent build on: a broker, readings, an agent of their own."""
 
 from __future__ import annotations
 
 import asyncio
-import datetime
-import shutil
-import signal
-import socket
-import ssl
+import os
 import subprocess
-import threading
+import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import paho.mqtt.client as mqtt
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.contract import KINDS, Flag, Reading
-from tests.edge_agent.running import Running, Start
-
-RULE = "demo_ingest"
-_CA_USAGE = x509.KeyUsage(
-    digital_signature=True,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
-
-
-@dataclass(frozen=True)
-class Identity:
-    """A certificate, its key and the CA it trusts, as files."""
-
-    ca: Path
-    certificate: Path
-    key: Path
-
-
-class Authority:
-    """A certificate authority in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Test CA {folder.name}")])
-        self.ca = folder / "ca.pem"
-        builder = self._builder(self._name, self._key)
-        for extension in (x509.BasicConstraints(ca=True, path_length=0), _CA_USAGE):
-            builder = builder.add_extension(extension, critical=True)
-        identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
-        self.ca.write_bytes(self._pem(builder.add_extension(identifier, critical=False)))
-
-    def issue(self, name: str, server: bool = False, expired: bool = False) -> Identity:
-        """A certificate with the common name, for the broker with this machine's names in it."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        builder = self._builder(subject, key, expired)
-        for extension in (x509.ExtendedKeyUsage([usage]), issuer):
-            builder = builder.add_extension(extension, critical=False)
-        if server:
-            builder = builder.add_extension(
-                x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False
-            )
-        certificate, private = self.folder / f"{name}.crt", self.folder / f"{name}.key"
-        certificate.write_bytes(self._pem(builder))
-        private.touch(mode=0o600)
-        private.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return Identity(self.ca, certificate, private)
-
-    def revoke(self, *revoked: Identity) -> Path:
-        """The list of revoked certificates, with these in it."""
-        now = datetime.datetime.now(datetime.UTC)
-        builder = x509.CertificateRevocationListBuilder().issuer_name(self._name)
-        builder = builder.last_update(now).next_update(now + datetime.timedelta(days=1))
-        for each in revoked:
-            number = x509.load_pem_x509_certificate(each.certificate.read_bytes()).serial_number
-            entry = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(now).build()
-            builder = builder.add_revoked_certificate(entry)
-        path = self.folder / "revoked.crl"
-        signed = builder.sign(self._key, hashes.SHA256())
-        path.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-        return path
-
-    def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, expired: bool = False
-    ) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=3 if expired else 0)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=2))
-        )
-
-    def _pem(self, builder: x509.CertificateBuilder) -> bytes:
-        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Broker:
-    """mosquitto as the local cloud runs it: the certificate's name is the user, who may write one topic."""
-
-    def __init__(self, authority: Authority, folder: Path, settings: str = "") -> None:
-        """``settings`` are more lines of its configuration (mosquitto.conf(5))."""
-        self.authority = authority
-        self.port = free_port()
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-        server = authority.issue("broker", server=True)
-        acl = folder / "acl"
-        acl.write_text(
-            "user observer\ntopic read $aws/#\ntopic readwrite linkpulse/#\n\n"
-            f"pattern write $aws/rules/{RULE}/v1/%u/m\n"
-            "pattern write linkpulse/v1/%u/gone\npattern read linkpulse/v1/%u/resend\n"
-        )
-        (folder / "mosquitto.conf").write_text(
-            f"listener {self.port} 127.0.0.1\n"
-            "user root\n"
-            f"cafile {server.ca}\ncertfile {server.certificate}\nkeyfile {server.key}\n"
-            "require_certificate true\nuse_identity_as_username true\n"
-            f"acl_file {acl}\n{settings}"
-        )
-
-    def start(self) -> None:
-        """Start it and wait until it accepts connections."""
-        with (self._folder / "log").open("ab") as out:
-            self._process = subprocess.Popen(
-                [_mosquitto(), "-c", str(self._folder / "mosquitto.conf")], stdout=out, stderr=out
-            )
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                time.sleep(0.02)
-            else:
-                return
-        raise RuntimeError(f"mosquitto did not start: {self.log}")
-
-    def kill(self) -> None:
-        """End it as a crash would."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    @property
-    def log(self) -> str:
-        """What it has said so far."""
-        return (self._folder / "log").read_text()
-
-    def freeze(self) -> None:
-        """Stop its work while the kernel keeps its connections: a half-open broker."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let it work again."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
-
-def _mosquitto() -> str:
-    found = shutil.which(
-        "mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin"
-    )
-    if found is None:
-        pytest.skip("mosquitto is not installed")
-    return found
-
-
-class Observer:
-    """A subscriber that keeps every payload of the gateways' topics."""
-
-    def __init__(self, broker: Broker) -> None:
-        self.received: list[tuple[str, bytes]] = []
-        self._arrived = threading.Condition()
-        identity = broker.authority.issue("observer")
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, "observer", protocol=mqtt.MQTTv5)
-        context = ssl.create_default_context(cafile=identity.ca)
-        context.load_cert_chain(identity.certificate, identity.key)
-        self._client.tls_set_context(context)
-        subscribed = threading.Event()
-        self._client.on_message = self._keep
-        self._client.on_subscribe = lambda *_: subscribed.set()
-        self._client.connect("localhost", broker.port)
-        self._client.subscribe([("$aws/rules/#", 1), ("linkpulse/v1/+/gone", 1)])
-        self._client.loop_start()
-        assert subscribed.wait(10), "the observer could not subscribe"
-
-    def _keep(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
-        with self._arrived:
-            self.received.append((message.topic, message.payload))
-            self._arrived.notify_all()
-
-    def send(self, topic: str, payload: bytes) -> None:
-        """Publish as the cloud does."""
-        self._client.publish(topic, payload, qos=1).wait_for_publish(15)
-
-    def wait_for(self, count: int) -> list[tuple[str, bytes]]:
-        """The messages so far, once there are ``count`` of them."""
-        with self._arrived:
-            assert self._arrived.wait_for(lambda: len(self.received) >= count, 15), self.received
-            return list(self.received)
-
-    def close(self) -> None:
-        """Leave."""
-        self._client.disconnect()
-        self._client.loop_stop()
+from edge_agent.spool import Spool
+from tests.edge_agent.broker import RULE, Broker, Observer, free_port
+from tests.edge_agent.budget_rig import Gateway
+from tests.edge_agent.certificates import Authority
+from tests.edge_agent.mqtt_rig import MQTT
+from tests.edge_agent.relay import Relay
+from tests.edge_agent.running import ROOT, Run, Running, Start
+from tests.edge_agent.uplink_rig import spool_in_memory
 
 
 @pytest.fixture(scope="session")
@@ -360,3 +143,57 @@ def start() -> Iterator[Start]:
     for running in started:
         running.process.kill()
         running.process.wait()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs edge-agent to its end; what it printed is text, and never a traceback."""
+
+    def make(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "edge_agent", *arguments],
+            input=stdin,
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **environment},
+            cwd=tmp_path,
+            check=False,
+        )
+        out, err = done.stdout.decode(), done.stderr.decode()
+        assert "Traceback" not in err, err
+        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+    return make
+
+
+@pytest.fixture
+def checked(config_file: Callable[..., Path]) -> Path:
+    """A configuration whose credentials exist."""
+    return config_file(8883, extra='[[link]]\nid = "south"\ninterface = "lo"\nprobes = ["interface"]\n')
+
+
+@pytest.fixture(params=list(MQTT))
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each MQTT library in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def relay(broker: Broker) -> Iterator[Relay]:
+    """A way to the broker that can be slow, deaf or cut."""
+    relay = Relay(broker.port)
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def spool() -> Iterator[Spool]:
+    """An empty spool in memory."""
+    spool = spool_in_memory()
+    yield spool
+    spool.close()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Gateway:
+    """A gateway with a data budget of its own."""
+    return Gateway(tmp_path)

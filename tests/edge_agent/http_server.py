@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from edge_agent.contract import KINDS
 from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.http import HttpProbe, HttpSettings
+from tests.edge_agent.columns import named
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 Values = dict[str, int | None]
@@ -66,9 +66,7 @@ def get(
 ) -> Values:
     settings = HttpSettings(timeout_s=1, port=port, tls=tls, verify=verify, host=host)
     link = ProbedLink("here", target=target, interface=interface)
-    measurement = asyncio.run(HttpProbe(settings)(link))
-    columns = KINDS["http"].columns
-    return dict(zip((column.name for column in columns), measurement.values, strict=True))
+    return named(asyncio.run(HttpProbe(settings)(link)))
 
 
 def ended(values: Values) -> list[int | None]:

@@ -14,7 +14,9 @@ from typing import Any
 from edge_agent.contract import decode, describe_reading
 from edge_agent.spool import FolderDisk, Spool
 
+ROOT = Path(__file__).parents[2]
 Start = Callable[..., "Running"]
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 class Running:

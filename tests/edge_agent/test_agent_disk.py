@@ -1,33 +1,19 @@
-"""The agent and its disk: full, read-only, damaged or hanging. It starts, measures and tells."""
+"""The agent and its disk: full, read-only or damaged. It starts, measures and tells."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import signal
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge_agent.clock import ManualClock
-from edge_agent.composition import make_metering
-from edge_agent.config_load import load
-from edge_agent.contract import Reading
-from edge_agent.delivery import DeliverySide
-from edge_agent.pulse import Pulse
-from edge_agent.reception import Reception
-from edge_agent.spool import MemoryDisk, Spool
 from edge_agent.status import read
-from edge_agent.taken import Taken
-from edge_agent.timekeeping import Timekeeper
 from tests.edge_agent.running import Start, delivered, held, recorded, timeless
-
-Echo = Callable[..., Reading]
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 
@@ -171,83 +157,3 @@ def test_a_corrupt_spool_no_network_and_no_clock_and_the_agent_measures_and_says
     assert agent.end() == 0
     assert read(status).is_stopped
     assert held(config) > 0
-
-
-# --- a disk that hangs ----------------------------------------------------------------------------
-
-
-class HangingDisk:
-    """A disk in memory whose every operation waits from a moment on."""
-
-    def __init__(self) -> None:
-        self._works = threading.Event()
-        self._works.set()
-        self.disk = MemoryDisk(fault=self._fault)
-
-    def _fault(self, operation: str, name: str) -> None:
-        self._works.wait()
-
-    def hang(self) -> None:
-        self._works.clear()
-
-    def recover(self) -> None:
-        self._works.set()
-
-    def spool(self, _config: object = None) -> Spool:
-        return Spool(self.disk, "gw-1", [], 1 << 22, 40)
-
-
-def side(config: Path, hanging: HangingDisk, reception: Reception) -> DeliverySide:
-    clock, pulse = Timekeeper(ManualClock(), 0, 0), Pulse(asyncio.get_running_loop().time)
-    given, rng = load(config, {}), random.Random()
-    metering = make_metering(given, clock)
-    return DeliverySide(given, clock, rng, pulse, reception, metering, is_first=False, opens=hanging.spool)
-
-
-def test_a_disk_that_hangs_at_the_start_holds_up_nobody_and_readings_wait(
-    config_file: Any, closed_port: int, echo: Echo
-) -> None:
-    hanging, reception = HangingDisk(), Reception()
-
-    async def work() -> None:
-        delivery = side(config_file(closed_port), hanging, reception)
-        hanging.hang()
-        await delivery.start(None, 0.05)
-        reception.add(Taken(echo(1)))
-        assert (delivery.parts, reception.waiting) == (None, 1)
-        assert not await delivery.may_let_go()
-        hanging.recover()
-        running = asyncio.create_task(delivery.run())
-        while delivery.parts is None:
-            await asyncio.sleep(0.01)
-        assert await delivery.parts.intake.commit()
-        running.cancel()
-        assert await delivery.persist(is_last=False) == []
-        await delivery.close()
-
-    asyncio.run(work())
-    assert hanging.spool().stats().held == 1
-
-
-def test_a_disk_that_hangs_at_the_end_costs_a_bounded_time_and_says_what_is_left(
-    config_file: Any, closed_port: int, echo: Echo
-) -> None:
-    hanging, reception = HangingDisk(), Reception()
-
-    async def work() -> list[Taken]:
-        delivery = side(config_file(closed_port), hanging, reception)
-        await delivery.start(None, 10)
-        running = asyncio.create_task(delivery.run())
-        while delivery.parts is None:
-            await asyncio.sleep(0.01)
-        hanging.hang()
-        reception.add(Taken(echo(1)))
-        assert not await delivery.may_let_go()
-        running.cancel()
-        left = await delivery.persist(is_last=False)
-        assert not delivery.is_all_kept
-        await delivery.close()
-        hanging.recover()
-        return left
-
-    asyncio.run(work())  # that it returns at all is the point

@@ -1,4 +1,4 @@
-"""The wire contract: golden files for ever, refusals, and round trips of generated batches.
+"""The wire contract: golden files for ever, and refusals.
 
 The files under ``tests/wire`` are append-only (see the README there): a contract that cannot read one
 of them, or reads another content from it, is broken, however good the reason for the change.
@@ -6,17 +6,9 @@ of them, or reads another content from it, is broken, however good the reason fo
 
 import hashlib
 import json
-import operator
-import zlib
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from edge_agent.contract import (
     KINDS,
@@ -31,12 +23,9 @@ from edge_agent.contract import (
     decode,
     describe,
     encode,
-    encode_json,
     not_measured,
 )
-
-WIRE = Path(__file__).parents[1] / "wire"
-GOLDEN = sorted(path.stem for path in (WIRE / "v1").glob("*.batch"))
+from tests.edge_agent.contract_batches import GOLDEN, WIRE, wire
 
 REJECTED = {
     "at-huge.json": "at_ms is not a 63-bit",
@@ -111,10 +100,6 @@ REJECTED = {
     "version-2.json": "version 2 is not known",
     "version-true.json": "version is not int",
 }
-
-
-def wire(name: str) -> bytes:
-    return (WIRE / name).read_bytes()
 
 
 @pytest.mark.parametrize("payload", [b"", b"\1", b"\1\0\0\0"])
@@ -216,122 +201,6 @@ def many(count: int, step_ms: int = 0) -> tuple[Reading, ...]:
 def test_a_batch_that_breaks_a_limit_is_never_packed(batch: Batch, reason: str) -> None:
     with pytest.raises(ContractError, match=reason):
         encode(batch)
-
-
-# --- round trips ----------------------------------------------------------------------------------
-
-patient = settings(deadline=None)  # a slow machine is no failure of the contract
-thorough = settings(deadline=None, max_examples=500)
-
-names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", fullmatch=True)
-link_ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,20}", fullmatch=True)
-texts = st.text(st.characters(codec="utf-8"), max_size=63)
-unsigned = st.integers(0, (1 << 63) - 1)
-links = st.builds(Link, link_ids, texts, texts, texts, texts, texts, texts, st.booleans())
-golden_payloads = st.sampled_from([wire(f"v1/{name}.batch") for name in GOLDEN])
-json_values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=8,
-)
-
-
-@st.composite
-def batches(draw: st.DrawFn) -> Batch:
-    """Batches of up to 8 readings within the limits of the contract."""
-    base = draw(st.integers(0, (1 << 63) - 1 - MAX_SPAN_MS))
-    ids = draw(st.lists(link_ids, min_size=1, max_size=4, unique=True))
-    readings = []
-    for _ in range(draw(st.integers(1, 8))):
-        kind = KINDS[draw(st.sampled_from(sorted(KINDS)))]
-        values = tuple(draw(st.none() | st.integers(0, column.maximum)) for column in kind.columns)
-        flags, outcome = Flag(draw(st.integers(0, (1 << len(Flag)) - 1))), draw(st.sampled_from(Outcome))
-        at_ms = base + draw(st.integers(0, MAX_SPAN_MS))
-        readings.append(Reading(draw(st.sampled_from(ids)), kind.name, at_ms, values, flags, outcome))
-    defined = draw(st.lists(links, max_size=3, unique_by=lambda link: link.id))
-    return Batch(draw(names), draw(unsigned), draw(unsigned), draw(unsigned), tuple(readings), tuple(defined))
-
-
-@patient
-@given(batches())
-def test_a_batch_comes_back_from_both_forms_as_it_was(batch: Batch) -> None:
-    assert decode(encode(batch)) == batch
-    assert decode(encode_json(batch)) == batch
-
-
-def decoded(payload: bytes) -> Batch | None:
-    """The batch, or None when it was refused; any other exception goes through and fails the test."""
-    try:
-        return decode(payload)
-    except ContractError:
-        return None
-
-
-@thorough
-@given(st.binary(max_size=300))
-def test_arbitrary_bytes_raise_only_contract_error(payload: bytes) -> None:
-    for candidate in (payload, b"{" + payload, b"\x01" + payload):
-        assert decoded(candidate) is None
-
-
-@thorough
-@given(golden_payloads, st.data())
-def test_a_flipped_bit_never_decodes_to_something_else(payload: bytes, data: st.DataObject) -> None:
-    """It may leave the content alone: DEFLATE pads its last byte with bits that mean nothing."""
-    bit = data.draw(st.integers(0, 8 * len(payload) - 1))
-    flipped = bytearray(payload)
-    flipped[bit // 8] ^= 1 << bit % 8
-
-    assert decoded(bytes(flipped)) in (None, decode(payload))
-
-
-@thorough
-@given(golden_payloads, st.data())
-def test_a_cut_payload_never_decodes(payload: bytes, data: st.DataObject) -> None:
-    assert decoded(payload[: data.draw(st.integers(0, len(payload) - 1))]) is None
-
-
-@thorough
-@given(golden_payloads, st.data())
-def test_a_body_changed_under_a_right_checksum_is_refused_or_a_valid_batch(
-    payload: bytes, data: st.DataObject
-) -> None:
-    """What a faulty or hostile gateway could send: every limit holds for what comes out."""
-    body = bytearray(zlib.decompress(payload[5:], wbits=-15))
-    for _ in range(data.draw(st.integers(1, 3))):
-        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
-    deflate = zlib.compressobj(wbits=-15)
-    checksum = zlib.crc32(body).to_bytes(4, "big")
-    changed = decoded(b"\x01" + checksum + deflate.compress(bytes(body)) + deflate.flush())
-
-    if changed is not None:
-        assert decode(encode(changed)) == changed
-        assert decode(encode_json(changed)) == changed
-
-
-def places(document: Any) -> list[Callable[[Any], None]]:
-    """A setter for every place in the document where another JSON value could stand."""
-    pairs = document.items() if isinstance(document, dict) else enumerate(document)
-    found: list[Callable[[Any], None]] = []
-    for key, value in pairs:
-        found.append(partial(operator.setitem, document, key))
-        if isinstance(value, dict | list):
-            found.extend(places(value))
-    return found
-
-
-@thorough
-@given(golden_payloads, json_values, st.data())
-def test_json_with_any_value_in_any_place_is_refused_or_a_valid_batch(
-    payload: bytes, value: Any, data: st.DataObject
-) -> None:
-    document = describe(decode(payload))
-    data.draw(st.sampled_from(places(document)))(value)
-    changed = decoded(json.dumps(document).encode())
-
-    if changed is not None:
-        assert decode(encode(changed)) == changed
-        assert decode(encode_json(changed)) == changed
 
 
 # --- views ----------------------------------------------------------------------------------------

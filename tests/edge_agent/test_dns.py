@@ -13,13 +13,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from edge_agent.contract import KINDS, Flag, Outcome
+from edge_agent.contract import Flag, Outcome
 from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.dns import DnsProbe, DnsSettings, Round, send
 from edge_agent.probes.dns_lookup import Lookup, summary
 from edge_agent.probes.dns_message import Query, question
 from edge_agent.probes.probe import Measurement, ProbeError
 from edge_agent.probes.stamps import Stamp
+from tests.edge_agent.columns import named
 
 MS = 1_000_000
 QUESTION = question(".", "NS")
@@ -61,11 +62,6 @@ def ask(port: int, target: str = "127.0.0.1", timeout_s: float = 1, interface: s
     settings = DnsSettings(timeout_s=timeout_s, port=port)
     link = ProbedLink("here", target=target, interface=interface)
     return asyncio.run(DnsProbe(settings, random.Random(1))(link))
-
-
-def named(measurement: Measurement) -> dict[str, int | None]:
-    columns = KINDS["dns"].columns
-    return dict(zip((column.name for column in columns), measurement.values, strict=True))
 
 
 @pytest.mark.parametrize(("family", "target"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.contract import KINDS, Outcome
+from edge_agent.contract import Outcome
 from edge_agent.probes.binding import ProbedLink
 from edge_agent.probes.load import LoadProbe, LoadSettings, Traffic, read_traffic
 from edge_agent.probes.load_bins import SAMPLE, Bin, bin_of
 from edge_agent.probes.probe import ProbeError
+from tests.edge_agent.columns import named
 
 LINK = ProbedLink("uplink", interface="eth7")
 MS = 1_000_000
@@ -40,8 +41,7 @@ class Scripted:
         self.probe.ended(LINK, [None if trip is None else int(trip * MS) for trip in trips_ms])
 
     def report(self) -> Values:
-        values = asyncio.run(self.probe(LINK)).values
-        return dict(zip((column.name for column in KINDS["load"].columns), values, strict=True))
+        return named(asyncio.run(self.probe(LINK)))
 
 
 def figures(values: Values, name: str) -> list[int | None]:

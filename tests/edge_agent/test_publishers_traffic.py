@@ -23,7 +23,8 @@ MEASURED = """
 import asyncio, json, socket, struct, subprocess, sys, threading
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from tests.edge_agent.conftest import Authority, Broker
+from tests.edge_agent.broker import Broker
+from tests.edge_agent.certificates import Authority
 from tests.edge_agent.mqtt_rig import TOPIC, mqtt
 from edge_agent.publisher import PublishError
 

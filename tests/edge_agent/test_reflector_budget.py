@@ -32,7 +32,7 @@ from edge_agent.probes.stamps import Control
 from edge_agent.reflector.reflector import Reflector
 from edge_agent.reflector.settings import ReflectorSettings
 from edge_agent.reflector.tally import MOST_WAYS, UNKNOWN, Tally
-from tests.edge_agent.conftest import free_port
+from tests.edge_agent.broker import free_port
 from tests.edge_agent.netns import needs_netns, run_in_netns
 from tests.edge_agent.test_round_bytes import costs
 

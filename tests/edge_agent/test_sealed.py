@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from edge_agent.contract import Batch, Flag, Reading, Sealed, encode, encode_json, unseal
 from edge_agent.contract.pack import ENVELOPE
-from tests.edge_agent.test_contract import batches
+from tests.edge_agent.contract_batches import batches
 
 NOW = 1_795_300_000_000
 

@@ -4,35 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from edge_agent.config import UplinkSettings
-from edge_agent.contract import Link, Reading, decode
+from edge_agent.contract import Link, decode
 from edge_agent.publisher import CLOSE_S, Publisher
 from edge_agent.spool import MemoryDisk, Spool
 from edge_agent.uplink import Uplink
-from tests.edge_agent.mqtt_rig import MQTT, TOPIC, mqtt
+from tests.edge_agent.mqtt_rig import TOPIC, WITHIN_S, mqtt
 from tests.edge_agent.relay import Relay
-from tests.edge_agent.uplink_rig import NOW_MS, fill, run_until
+from tests.edge_agent.uplink_rig import NOW_MS, Echo, fill, run_until
 
-Echo = Callable[..., Reading]
 BRISK = UplinkSettings(flush_s=0.5, max_in_flight=4, backoff_max_s=1)
-
-
-@pytest.fixture(params=list(MQTT))
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def relay(broker: Any) -> Iterator[Relay]:
-    relay = Relay(broker.port)
-    yield relay
-    relay.close()
 
 
 def link_up(spool: Spool, publisher: Publisher, settings: UplinkSettings = BRISK, seed: int = 1) -> Uplink:
@@ -113,7 +99,7 @@ def test_two_gateways_of_one_name_slow_down_instead_of_fighting(
     """Each takes the name from the other; both deliver all the same, ever more seldom."""
     identity = broker.authority.issue("gw-1")
 
-    async def work() -> tuple[int, float]:
+    async def work() -> int:
         spools, publishers, links = [], [], []
         for seed in (1, 2):
             spools.append(Spool(MemoryDisk(), "gw-1", [], 1 << 20, len(TOPIC), batch_readings=10))
@@ -122,9 +108,9 @@ def test_two_gateways_of_one_name_slow_down_instead_of_fighting(
             links.append(link_up(spools[-1], publishers[-1], settings, seed))
         tasks = [asyncio.create_task(each.run()) for each in links]
         loop = asyncio.get_running_loop()
-        began_s = loop.time()
+        ends_s = loop.time() + 6
         number = 0
-        while loop.time() < began_s + 6:
+        while loop.time() < ends_s:
             for spool in spools:
                 fill(spool, [echo(number)])
             number += 1
@@ -134,9 +120,9 @@ def test_two_gateways_of_one_name_slow_down_instead_of_fighting(
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(each.close() for each in publishers))
         assert all(each.stats().acked > 0 for each in spools)
-        return sum(each.counts().connects for each in links), loop.time() - began_s
+        return sum(each.counts().connects for each in links)
 
-    connects, _ = asyncio.run(work())
+    connects = asyncio.run(work())
     # At 20 batches a second from each, a war would make some 100 connections.
     assert 2 <= connects <= 14
 
@@ -146,20 +132,18 @@ def test_stopping_takes_at_most_the_time_given_however_silent_the_broker_is(
     kind: str, broker: Any, relay: Relay, echo: Echo, silence: str
 ) -> None:
     spool = Spool(MemoryDisk(), "gw-1", [], 1 << 20, len(TOPIC))
-    publisher = mqtt(kind, broker, port=relay.port, timeout_s=60.0)
+    publisher = mqtt(kind, broker, port=relay.port, timeout_s=10 * WITHIN_S)
     link = link_up(spool, publisher)
 
-    async def work() -> float:
+    async def work() -> None:
         if silence == "after the connection":
             await publisher.connect()
         relay.is_deaf = True
         fill(spool, [echo(0)])
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
-        assert not await link.stop(CLOSE_S + 1.0)
-        return loop.time() - began_s
+        async with asyncio.timeout(WITHIN_S):
+            assert not await link.stop(CLOSE_S + 1.0)
 
-    assert asyncio.run(work()) <= CLOSE_S + 1.0 + 0.3
+    asyncio.run(work())
     assert spool.stats().held == 1
     spool.close()
 

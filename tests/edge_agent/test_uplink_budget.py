@@ -4,36 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
-
 from edge_agent.budget import Purpose
-from edge_agent.contract import Reading
 from edge_agent.mqtt_memory import MemoryPublisher
 from edge_agent.publisher import CONNECTION_BYTES, Traffic, wire_bytes
 from edge_agent.spool import Spool
 from edge_agent.uplink.account import Account
-from tests.edge_agent.uplink_rig import (
-    NOW_MS,
-    ON_REQUEST,
-    TOPIC,
-    alarm,
-    fill,
-    sequences,
-    spool_in_memory,
-    uplink,
-)
-
-Echo = Callable[..., Reading]
-
-
-@pytest.fixture
-def spool() -> Iterator[Spool]:
-    spool = spool_in_memory()
-    yield spool
-    spool.close()
+from tests.edge_agent.uplink_rig import NOW_MS, ON_REQUEST, TOPIC, Echo, alarm, fill, sequences, uplink
 
 
 class Ledger:

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from edge_agent.contract import Loss, Reading, decode
+from edge_agent.contract import Loss, decode
 from edge_agent.mqtt_memory import MemoryPublisher
 from edge_agent.publisher import PublishRefused
 from edge_agent.spool import Spool
 from edge_agent.uplink.refusals import REMEMBERED, TRIES, Refusals
 from edge_agent.uplink.window import MAX_SKIPPED
-from tests.edge_agent.uplink_rig import NOW_MS, fill, run_until, spool_in_memory, uplink
-
-Echo = Callable[..., Reading]
-
-
-@pytest.fixture
-def spool() -> Iterator[Spool]:
-    spool = spool_in_memory()
-    yield spool
-    spool.close()
+from tests.edge_agent.uplink_rig import NOW_MS, Echo, fill, run_until, uplink
 
 
 class Picky(MemoryPublisher):

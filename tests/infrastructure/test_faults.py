@@ -1,4 +1,4 @@
-"""Faults on request: the dice, the fates of invocations, a stream that misbehaves, and the command line."""
+"""Faults on request: the dice, the fates of invocations, and the command line."""
 
 from __future__ import annotations
 
@@ -6,23 +6,14 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
+from infrastructure.demo import FAULT_RATES
 from infrastructure.local.faults import DEFAULT_RATES, MEANING, Dice, Fault, FaultError, FaultPlan, injected
 from infrastructure.local.faults_function import Fates, FaultyFunction
-from infrastructure.local.faults_stream import FaultyStream
 from infrastructure.local.function.invocation import NotInvokedError, Outcome, Result
 from infrastructure.local.state import Counters
-from tests.infrastructure.parts import LocalCloud, eventually
-
-NEVER = dict.fromkeys(Fault, 0.0)
-
-
-def dice(counters: Counters | None = None, seed: int = 1, **rates: float) -> Dice:
-    """Dice with these rates and no other fault."""
-    given = {Fault(name.replace("_", "-")): rate for name, rate in rates.items()}
-    return Dice(FaultPlan(seed, NEVER | given), counters or Counters())
-
+from tests.infrastructure.faulty import dice
+from tests.infrastructure.parts import LocalCloud
 
 # The dice
 
@@ -52,6 +43,16 @@ def test_faults_come_about_as_often_as_asked_and_are_counted() -> None:
     assert 900 < fallen < 1_100
     assert counters.snapshot() == {"fault.throttled": fallen}
     assert injected(counters.snapshot())[MEANING[Fault.THROTTLED]] == fallen
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.12, 0.6, 1.0])
+def test_a_fault_never_stays_away_for_twice_as_long_as_its_rate_says(rate: float) -> None:
+    """A short demo meets each fault for certain, once it has thrown often enough."""
+    for seed in range(50):
+        thrown, away = dice(seed=seed, crash=rate), 0
+        for _ in range(1_000):
+            away = 0 if thrown.falls(Fault.CRASH) else away + 1
+            assert away <= 2 / rate
 
 
 def test_rates_are_set_by_name_or_for_all() -> None:
@@ -103,6 +104,44 @@ def test_an_invocation_that_failed_by_itself_is_not_ended_once_more() -> None:
     assert counters.snapshot().get("fault.timeout", 0) <= 2
 
 
+def test_the_demo_kills_and_times_out_within_its_first_dozens_of_invocations() -> None:
+    """A demo of a minute has some 50; each of these has ten calls, and one in ten fails by itself."""
+    for seed in range(50):
+        counters = Counters()
+        fates = Fates(Dice(FaultPlan(seed, FAULT_RATES), counters))
+        for number in range(30):
+            ended = any(fates.call(f"{number}") for _ in range(10))
+            fates.end(f"{number}", succeeded=not ended and number % 10 != 0)
+        counts = counters.snapshot()
+        assert counts["fault.crash"]
+        assert counts["fault.timeout"]
+        assert counts["fault.timeout"] + counts["fault.crash"] <= 30
+
+
+def test_calls_that_arrive_after_their_invocation_has_ended_meet_no_fault_and_count_for_none() -> None:
+    """A killed function may have several calls on their way."""
+    counters = Counters()
+    fates = Fates(dice(counters, crash=1.0))
+    while not fates.call("request"):
+        pass
+    fates.end("request", False)
+    assert not any(fates.call("request") for _ in range(20))
+    assert counters.snapshot() == {"fault.crash": 1}
+
+
+def test_how_many_calls_an_invocation_makes_does_not_change_which_ones_end() -> None:
+    def struck(calls: int) -> list[bool]:
+        fates = Fates(dice(timeout=0.3))
+        found = []
+        for number in range(40):
+            ended = bool([blow for _ in range(calls) if (blow := fates.call(f"{number}"))])
+            found.append(bool(fates.end(f"{number}", not ended)) or ended)
+        return found
+
+    assert struck(1) == struck(9)
+    assert any(struck(1))
+
+
 class Notes:
     """A function that notes its events."""
 
@@ -131,74 +170,6 @@ def test_a_throttled_invocation_does_not_reach_the_function() -> None:
     with pytest.raises(NotInvokedError):
         FaultyFunction(notes, dice(invocation_refused=1.0)).invoke({"n": 1})
     assert notes.events == []
-
-
-# The stream
-
-
-class Stream:
-    """Takes every record, or nothing while it is gone."""
-
-    def __init__(self) -> None:
-        self.taken: list[bytes] = []
-        self.gone = 0
-
-    def put_records(self, StreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:
-        if self.gone:
-            self.gone -= 1
-            raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
-        self.taken += [record["Data"] for record in Records]
-        return {"Records": [{"SequenceNumber": "1"} for _ in Records], "FailedRecordCount": 0}
-
-
-def put(faulty: FaultyStream, *texts: str) -> dict[str, Any]:
-    records = [{"Data": text.encode(), "PartitionKey": "k"} for text in texts]
-    return faulty.put_records(StreamName="s", Records=records)
-
-
-def faulty_stream(stream: Any, thrown: Dice, latest_s: float = 60.0) -> FaultyStream:
-    made = FaultyStream(stream, thrown, latest_s)
-    made.start()
-    return made
-
-
-def test_records_that_are_held_back_or_doubled_all_arrive_before_it_ends() -> None:
-    """Nothing is lost, what is doubled comes at least once more, and the order is another one."""
-    stream, counters = Stream(), Counters()
-    faulty = faulty_stream(stream, dice(counters, record_twice=0.2, record_late=0.3, records_shuffled=0.5))
-    texts = [f"{number:03d}" for number in range(300)]
-    for at in range(0, 300, 10):
-        answer = put(faulty, *texts[at : at + 10])
-        assert (answer["FailedRecordCount"], len(answer["Records"])) == (0, 10)
-    assert faulty.held > 0
-    faulty.stop()
-    counts = counters.snapshot()
-    assert {each.decode() for each in stream.taken} == set(texts)
-    assert len(stream.taken) == 300 + counts["fault.record-twice"]
-    assert stream.taken != sorted(stream.taken)
-    assert (faulty.held, faulty.failure()) == (0, "")
-
-
-def test_what_is_held_back_arrives_by_itself() -> None:
-    """Also when the stream cannot be reached at first."""
-    stream = Stream()
-    stream.gone = 2
-    faulty = faulty_stream(stream, dice(record_late=1.0), 0.05)
-    put(faulty, "one")
-    eventually(lambda: stream.taken == [b"one"])
-    faulty.stop()
-
-
-def test_records_that_are_refused_are_named_in_the_answer() -> None:
-    """ "A single record failure does not stop the processing of subsequent records" (API_PutRecords)."""
-    stream = Stream()
-    faulty = faulty_stream(stream, dice(record_refused=0.5))
-    texts = [f"{number}" for number in range(40)]
-    answer = put(faulty, *texts)
-    faulty.stop()
-    refused = [each for each, told in zip(texts, answer["Records"], strict=True) if "ErrorCode" in told]
-    assert 0 < len(refused) == answer["FailedRecordCount"] < 40
-    assert [each.decode() for each in stream.taken] == [each for each in texts if each not in refused]
 
 
 # The command line

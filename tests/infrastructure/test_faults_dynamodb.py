@@ -1,108 +1,20 @@
-"""The proxy before DynamoDB, between real clients and a real engine, and functions killed while they work."""
+"""The proxy before DynamoDB, between real clients and a real engine."""
 
 from __future__ import annotations
 
-import textwrap
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
-
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infrastructure.local.faults import Dice, Fault, FaultPlan
-from infrastructure.local.faults_dynamodb import FaultyDynamoDB, split
-from infrastructure.local.faults_function import Blow, Fates
-from infrastructure.local.function.invocation import Outcome
-from infrastructure.local.function.runtime import LambdaRuntime
-from infrastructure.local.function.runtime_api import request_of, trace_id
+from infrastructure.local.faults_dynamodb import split
 from infrastructure.local.state import Counters
-from tests.infrastructure.parts import Engine, gone
-
-NEVER = dict.fromkeys(Fault, 0.0)
-HANDLER = """
-    import botocore.session
-
-    CLIENT = botocore.session.get_session().create_client("dynamodb")
-
-    def handler(event, context):
-        for number in range(3):
-            item = {"p": {"S": event["name"]}, "n": {"N": str(number)}}
-            CLIENT.put_item(TableName=event["table"], Item=item)
-        return "done"
-    """
+from tests.infrastructure.faulty import bench, new_table, put, stored
+from tests.infrastructure.parts import Engine
 
 
 @pytest.fixture
 def table(running_engine: Engine) -> str:
-    name = f"t-{uuid.uuid4().hex[:8]}"
-    running_engine.clients.dynamodb.create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "p", "KeyType": "HASH"}, {"AttributeName": "n", "KeyType": "RANGE"}],
-        AttributeDefinitions=[
-            {"AttributeName": "p", "AttributeType": "S"},
-            {"AttributeName": "n", "AttributeType": "N"},
-        ],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    return name
-
-
-class Bench:
-    """A proxy before the engine with one fault, and what it has counted."""
-
-    def __init__(self, engine: Engine, fault: Fault, rate: float) -> None:
-        self.counters = Counters()
-        self.dice = Dice(FaultPlan(3, NEVER | {fault: rate}), self.counters)
-        self.fates = Fates(self.dice)
-        self.runtimes: list[LambdaRuntime] = []
-        self.proxy = FaultyDynamoDB(engine.url, self.dice, self.fates, self._strike)
-
-    def _strike(self, request_id: str, outcome: Outcome) -> None:
-        for runtime in self.runtimes:
-            runtime.strike(request_id, outcome)
-
-    def client(self) -> Any:
-        return client_of(self.proxy)
-
-    def count(self, fault: Fault) -> int:
-        return self.counters.snapshot().get(f"fault.{fault}", 0)
-
-
-def client_of(proxy: FaultyDynamoDB) -> Any:
-    """A real client that tries each call once."""
-    config = Config(retries={"total_max_attempts": 1}, proxies={})
-    return boto3.Session("local", "local", region_name="us-east-1").client(
-        "dynamodb", endpoint_url=proxy.url, config=config
-    )
-
-
-@contextmanager
-def bench(engine: Engine, fault: Fault, rate: float) -> Iterator[Bench]:
-    made = Bench(engine, fault, rate)
-    made.proxy.start()
-    try:
-        yield made
-    finally:
-        made.proxy.stop()
-
-
-def put(client: Any, table: str, number: int) -> None:
-    client.put_item(TableName=table, Item={"p": {"S": "p"}, "n": {"N": str(number)}})
-
-
-def stored(engine: Engine, table: str, name: str = "p") -> list[int]:
-    answer = engine.clients.dynamodb.query(
-        TableName=table,
-        KeyConditionExpression="p = :p",
-        ExpressionAttributeValues={":p": {"S": name}},
-        ConsistentRead=True,
-    )
-    return [int(item["n"]["N"]) for item in answer["Items"]]
+    return new_table(running_engine)
 
 
 def test_without_faults_calls_pass_as_they_are(running_engine: Engine, table: str) -> None:
@@ -171,102 +83,3 @@ def test_a_batch_of_one_is_never_left_whole() -> None:
         ]
         assert sum(counts) == 5
         assert min(counts) > 0
-
-
-def test_a_trace_id_tells_the_invocation() -> None:
-    """Form of an X-Ray trace id: "Root=1-" and 8 and 24 hexadecimal digits (X-Ray developer guide)."""
-    request = str(uuid.uuid4())
-    assert request_of(trace_id(request)) == request
-    assert [request_of(text) for text in ("", "Root=1-5759e988-bd862e3fe1be46a994272793", "x")] == [
-        "",
-        "",
-        "",
-    ]
-
-
-@pytest.mark.parametrize("after", [False, True])
-def test_an_invocation_that_ends_at_a_call_gets_no_answer_and_the_call_its_effect_only_after(
-    running_engine: Engine, table: str, after: bool
-) -> None:
-    request, ended = str(uuid.uuid4()), []
-
-    class Fixed:
-        def call(self, request_id: str) -> Blow:
-            assert request_id == request
-            return Blow(Outcome.CRASHED, after)
-
-    fates: Any = Fixed()
-    dice = Dice(FaultPlan(1, NEVER), Counters())
-    proxy = FaultyDynamoDB(running_engine.url, dice, fates, lambda *told: ended.append(told))
-    client = client_of(proxy)
-    client.meta.events.register(
-        "before-call.dynamodb",
-        lambda params, **_: params["headers"].update({"X-Amzn-Trace-Id": trace_id(request)}),
-    )
-    proxy.start()
-    try:
-        with pytest.raises(BotoCoreError):
-            put(client, table, 1)
-    finally:
-        proxy.stop()
-    assert ended == [(request, Outcome.CRASHED)]
-    assert stored(running_engine, table) == ([1] if after else [])
-
-
-@pytest.fixture
-def runtime_of(tmp_path: Path, table: str) -> Iterator[Callable[[Bench], LambdaRuntime]]:
-    """Starts the real runtime client with a handler that writes three items through a proxy."""
-    started = []
-    (tmp_path / "app.py").write_text(textwrap.dedent(HANDLER))
-
-    def start(made: Bench) -> LambdaRuntime:
-        runtime = LambdaRuntime(
-            tmp_path,
-            "app.handler",
-            {"AWS_ENDPOINT_URL_DYNAMODB": made.proxy.url},
-            60.0,
-            tmp_path / "function.log",
-            made.counters,
-            interruptions=made.fates,
-        )
-        runtime.start()
-        made.runtimes.append(runtime)
-        started.append(runtime)
-        return runtime
-
-    yield start
-    for runtime in started:
-        runtime.stop()
-
-
-@pytest.mark.parametrize(
-    ("fault", "outcome"), [(Fault.CRASH, Outcome.CRASHED), (Fault.TIMEOUT, Outcome.TIMED_OUT)]
-)
-def test_a_function_is_ended_between_any_two_of_its_calls(
-    running_engine: Engine,
-    table: str,
-    runtime_of: Callable[[Bench], LambdaRuntime],
-    fault: Fault,
-    outcome: Outcome,
-) -> None:
-    """Its process is gone, what it had written stays, and the next event gets another process."""
-    written = set()
-    with bench(running_engine, fault, 1.0) as made:
-        runtime = runtime_of(made)
-        for number in range(8):
-            before = runtime.pids
-            result = runtime.invoke({"table": table, "name": f"run-{number}"})
-            assert result.outcome is outcome
-            assert all(gone(pid) for pid in before if pid not in runtime.pids)
-            written.add(len(stored(running_engine, table, f"run-{number}")))
-        assert made.count(fault) == 8
-    assert len(written) > 1
-
-
-def test_a_function_with_no_fate_answers(
-    running_engine: Engine, table: str, runtime_of: Callable[[Bench], LambdaRuntime]
-) -> None:
-    with bench(running_engine, Fault.CRASH, 0.0) as made:
-        result = runtime_of(made).invoke({"table": table, "name": "p"})
-    assert (result.outcome, result.payload) == (Outcome.SUCCESS, "done")
-    assert stored(running_engine, table) == [0, 1, 2]

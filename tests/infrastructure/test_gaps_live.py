@@ -20,6 +20,7 @@ from cloud.rollup import Rollups
 from cloud.rollup_settings import load
 from cloud.target import Target, resolve
 from infrastructure.local import engine
+from tests.cloud.conftest import Bus
 from tests.infrastructure.parts import ROOT, LocalCloud, eventually
 
 NAME = "gaps-live"
@@ -92,7 +93,7 @@ class Live:
         variables |= {"ROLLUP_5M_DAYS": "35", "ROLLUP_1H_DAYS": "400", "ROLLUP_1D_DAYS": "1830"}
         variables |= {"READINGS_TABLE": self.table, "LATEST_TABLE": self.target.output("LatestTable")}
         publish = connect({"AWS_ENDPOINT_URL_IOT_DATA_PLANE": self.iot_data_url}, self.client)
-        return rollup.make(load(variables), self.dynamodb, lambda: now_ms, self.said.append, publish)
+        return rollup.make(load(variables), self.dynamodb, lambda: now_ms, self.said.append, publish, Bus())
 
     def client(self, service: str, endpoint_url: str | None) -> Any:
         assert (service, endpoint_url) == ("iot-data", self.iot_data_url)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -18,76 +17,7 @@ import pytest
 from infrastructure.local.function.runtime import LambdaRuntime, NotInvokedError, Outcome, RuntimeSetupError
 from infrastructure.local.state import Counters
 from tests.infrastructure.parts import eventually, gone
-
-PATIENCE_S = 30.0
-HANDLER = """
-import json, os, sys, time
-
-print("loaded")
-calls = 0
-
-def handler(event, context):
-    global calls
-    calls += 1
-    what = event.get("do", "echo")
-    if what == "raise":
-        raise ValueError("no such link")
-    if what == "sleep":
-        time.sleep(event["seconds"])
-    if what == "exit":
-        os._exit(3)
-    if what == "fork":
-        return os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "600")
-    if what == "unserializable":
-        return {1, 2}
-    if what == "large":
-        return "x" * event["size"]
-    if what == "print":
-        print(event["text"])
-    if what == "context":
-        return {
-            "left": context.get_remaining_time_in_millis(),
-            "arn": context.invoked_function_arn,
-            "name": context.function_name,
-            "memory": context.memory_limit_in_mb,
-            "request": context.aws_request_id,
-        }
-    return {"event": event, "pid": os.getpid(), "calls": calls}
-"""
-
-
-class Bench:
-    """A package folder, a log and counters, and the runtimes made with them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.code = folder / "package"
-        self.code.mkdir()
-        self.log = folder / "log" / "function.log"
-        self.counters = Counters()
-        self.runtimes: list[LambdaRuntime] = []
-
-    def runtime(
-        self,
-        source: str = HANDLER,
-        timeout_s: float = 20.0,
-        workers: int = 1,
-        environment: dict[str, str] | None = None,
-        **options: Any,
-    ) -> LambdaRuntime:
-        (self.code / "app.py").write_text(textwrap.dedent(source))
-        runtime = LambdaRuntime(
-            self.code,
-            "app.handler",
-            environment or {},
-            timeout_s,
-            self.log,
-            self.counters,
-            workers,
-            **options,
-        )
-        self.runtimes.append(runtime)
-        runtime.start()
-        return runtime
+from tests.infrastructure.runtime_bench import HANDLER, Bench
 
 
 @pytest.fixture
@@ -247,7 +177,7 @@ def test_workers_run_at_the_same_time(bench: Bench) -> None:
     eventually(lambda: len(list(bench.code.glob("in-*"))) == 2)
     gate.touch()
     for thread in threads:
-        thread.join(PATIENCE_S)
+        thread.join(30.0)
     assert len(results) == 3
     assert len({result.payload for result in results}) == 2
 
@@ -273,7 +203,7 @@ def test_a_stop_ends_an_invocation_under_way(bench: Bench) -> None:
     eventually(lambda: bench.log.exists() and b"loaded" in bench.log.read_bytes())
     time.sleep(0.2)
     runtime.stop()
-    thread.join(PATIENCE_S)
+    thread.join(30.0)
     assert [result.outcome for result in results] == [Outcome.CRASHED]
 
 

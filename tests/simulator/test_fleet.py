@@ -12,7 +12,8 @@ from itertools import pairwise
 import pytest
 
 from edge_agent.contract import Reading
-from simulator.fleet import Clock, FastClock, Fleet, Plan, RealClock
+from simulator.fleet import AHEAD, Clock, FastClock, Fleet, RealClock
+from simulator.rounds import Past, Plan
 from simulator.target import SimulatorError
 from simulator.world import Gateway, build
 
@@ -132,3 +133,54 @@ def test_a_stop_wakes_the_real_clock() -> None:
         await asyncio.wait_for(sleeping, 10)
 
     asyncio.run(main())
+
+
+def test_the_past_is_made_at_once_and_then_the_fleet_goes_on_live() -> None:
+    sink, clock = ListSink(), RealClock()
+    start_ms = clock.now_ms()
+    fleet = run(sink, Plan(100, 250, 1_000, Past(600_000, 30_000)), clock)
+    times = [at_ms for _, at_ms in sink.rounds]
+    assert start_ms - 601_000 <= times[0] < start_ms - 570_000
+    assert sum(at_ms < start_ms - 1_000 for at_ms in times) >= 5 * 19
+    assert sum(at_ms >= start_ms - 1_000 for at_ms in times) >= 10
+    assert times[-1] <= time.time_ns() // 1_000_000
+    assert fleet.counts.accepted == sink.readings
+
+
+@dataclass
+class SlowSink(ListSink):
+    """Acknowledges some at each flush; remembers how many waited at most."""
+
+    known: int = 0
+    waited: int = 0
+
+    def accept(self, gateway: Gateway, readings: Sequence[Reading]) -> None:
+        super().accept(gateway, readings)
+        self.waited = max(self.waited, self.readings - self.known)
+
+    async def flush(self) -> None:
+        self.known = min(self.known + 3_000, self.readings)
+
+    @property
+    def acknowledged(self) -> int:
+        return self.known
+
+
+def test_the_past_waits_for_a_slow_way_so_that_what_is_on_it_stays_bounded() -> None:
+    sink = SlowSink()
+    run(sink, Plan(100, 50, 1_000, Past(60_000_000, 30_000)), RealClock())
+    assert sink.readings > 2 * 5 * AHEAD
+    assert sink.waited <= 5 * AHEAD + 4
+
+
+def test_a_stop_ends_the_wait_for_a_way_that_takes_nothing() -> None:
+    async def main() -> int:
+        sink, stop = SlowSink(), asyncio.Event()
+        sink.known = -1_000_000
+        fleet = Fleet(build(1, 5, 3), Plan(100, None, 1_000, Past(60_000_000, 30_000)), sink, RealClock())
+        asyncio.get_running_loop().call_later(0.2, stop.set)
+        async with asyncio.timeout(30):
+            await fleet.run(stop)
+        return fleet.counts.accepted
+
+    assert asyncio.run(main()) <= 5 * AHEAD + 4

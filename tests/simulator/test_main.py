@@ -16,8 +16,9 @@ from rich.console import Console
 
 from edge_agent.contract import Reading
 from simulator.__main__ import _Once, deliver, main, verdict
-from simulator.fleet import Fleet, Plan, RealClock
+from simulator.fleet import Fleet, RealClock
 from simulator.progress import Reporter, Snapshot
+from simulator.rounds import Plan
 from simulator.target import SimulatorError
 from simulator.world import Gateway, build
 

@@ -40,6 +40,10 @@ def test_the_defaults_are_fifty_gateways_of_ten_links_over_mqtt() -> None:
         (["--sink", "kinesis", "--fast", "--start", "noon"], "--start"),
         (["--sink", "kinesis", "--fast", "--start", "0001-01-01"], "--start"),
         (["--publisher", "paho", "--gateways", "301"], "--publisher"),
+        (["--history", "yesterday"], "--history"),
+        (["--sink", "kinesis", "--fast", "--history", "600"], "--history"),
+        (["--sink", "file", "--output", "x", "--history", "600"], "--history"),
+        (["--history-interval", "60"], "--history-interval"),
     ],
 )
 def test_nonsense_is_one_line_that_names_the_option(

@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +25,6 @@ from infrastructure.local.iot.delivery import MAX_BYTES, MAX_RECORDS, Delivery, 
 from infrastructure.local.iot.policy import BrokerPolicy
 from infrastructure.local.iot.principals import Principals
 from infrastructure.local.iot.rule import Publication
-from infrastructure.local.iot.topic_rule import TopicRule
 from infrastructure.local.state import Counters
 from infrastructure.local.worker import Worker
 
@@ -159,12 +159,10 @@ class Bridge:
             message.topic, bytes(message.payload), self._wall_ms(), message.mid, message.qos, self._connection
         )
         while not self._stopping.is_set():
-            try:
+            with suppress(queue.Full):
                 self._arrivals.put(arrival, timeout=0.5)
-            except queue.Full:
-                continue
-            self._counters.add("bridge.received")
-            return
+                self._counters.add("bridge.received")
+                return
 
     # --- the stream's side: our own thread --------------------------------------------------------
 
@@ -175,10 +173,9 @@ class Bridge:
             if time.monotonic() >= reread_s:
                 self._reread()
                 reread_s = time.monotonic() + REREAD_S
-            if not arrivals:
-                continue
             try:
-                self._deliver(arrivals)
+                if arrivals:
+                    self._deliver(arrivals)
             except Stopped:
                 return
 
@@ -203,13 +200,11 @@ class Bridge:
     def _reread(self) -> None:
         try:
             self._rule = topic_rule.read(self._clients.iot, self._source.rule)
-        except ClientError as exc:
-            if exc.response["Error"]["Code"] in topic_rule.GONE:
+        except (BotoCoreError, ClientError) as exc:
+            if isinstance(exc, ClientError) and exc.response["Error"]["Code"] in topic_rule.GONE:
                 self._rule = replace(self._rule, disabled=True)
             else:
                 log.debug("the rule cannot be read, going on with what it was: %s", exc)
-        except BotoCoreError as exc:
-            log.debug("the rule cannot be read, going on with what it was: %s", exc)
 
     def _deliver(self, arrivals: Sequence[Arrival]) -> None:
         if self._rule.disabled:
@@ -217,7 +212,9 @@ class Bridge:
             self._counters.add("bridge.rule_not_found", len(arrivals))
         else:
             publications = [found for each in arrivals if (found := self._publication(each))]
-            self._delivery.deliver(self._rule, [_entry(self._rule, each) for each in publications])
+            key, statement = self._rule.partition_key, self._rule.statement
+            entries = [Entry(each, key.render(each), statement.evaluate(each)) for each in publications]
+            self._delivery.deliver(self._rule, entries)
         for arrival in arrivals:
             if arrival.connection == self._connection:
                 self._client.ack(arrival.identifier, arrival.qos)
@@ -249,7 +246,3 @@ class Bridge:
         if topic not in self._unknown and len(self._unknown) < 1_000:
             self._unknown.add(topic)
             log.warning("refused a message on %s: %s (said once)", topic, reason)
-
-
-def _entry(rule: TopicRule, publication: Publication) -> Entry:
-    return Entry(publication, rule.partition_key.render(publication), rule.statement.evaluate(publication))
