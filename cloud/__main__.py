@@ -56,6 +56,8 @@ def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 failed or a negative verdict, 2 a wrong command line."""
     given = sys.argv[1:] if argv is None else argv
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
     # Only what is named is imported, so that each starts fast; for help, all are.
     named = [argument for argument in given if argument in COMMANDS]
     args = parser(named or COMMANDS).parse_args(given)
@@ -70,9 +72,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader went away, as `| head` does; stdout must not complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader went away, as `| head` does.
+        _hush()
         return 0
+    except OSError as exc:
+        _hush()
+        print(f"linkview: {exc.filename or 'output'}: {exc.strerror or exc}", file=sys.stderr)
+        return 1
+
+
+def _hush() -> None:
+    """Let stdout go nowhere, so that it does not complain again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 if __name__ == "__main__":

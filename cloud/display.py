@@ -42,9 +42,17 @@ class Column:
     """What is left out first on a narrow terminal, the highest first; 0 always stays."""
 
 
+class Output(Console):
+    """A console whose reader may go away: rich would end with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Colour and the terminal's width on a terminal; plain and wide elsewhere, where nothing must be cut."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    return Output(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def table(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from cloud import decode
 from cloud.decode import Arrival
+from cloud.keys import DAY_MS
 from cloud.poison import Poison, Rejected, reject
 from cloud.validate import validate
 
@@ -36,7 +37,8 @@ def accept(record: object, allow_direct: bool, now_ms: int) -> Arrival | Poison:
         payload = decode.unpack(payload)
         envelope = decode.unwrap(position, payload)
         thing, client, direct = envelope.thing, envelope.client, envelope.direct
-        at_ms, payload = envelope.rx_ms, envelope.payload
+        # One that claims to be of years to come would be shown in none of the days that anybody lists.
+        at_ms, payload = min(envelope.rx_ms, at_ms + DAY_MS), envelope.payload
         return validate(decode.decode(envelope), allow_direct)
     except Rejected as rejected:
         return reject(rejected, position, thing, at_ms, payload, client, direct)

@@ -47,6 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exc.code
     except KeyboardInterrupt:
         return 130
+    except OSError as exc:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # it must not complain again at exit
+        print(f"fleet-simulator: {exc.filename or 'output'}: {exc.strerror or exc}", file=sys.stderr)
+        return 1
 
 
 def _run(options: Options) -> int:

@@ -41,6 +41,14 @@ def test_a_batch_is_stored_under_its_own_key_with_the_bytes_as_sealed(cloud: Clo
     assert chunk.parse(item) == sealed
 
 
+def test_readings_of_a_clock_that_was_never_set_expire_as_well(cloud: Cloud) -> None:
+    """DynamoDB leaves an item whose time to live is "more than five years in the past"."""
+    ancient = batch(readings=[echo(at_ms=1_577_836_800_000)])
+    cloud.ingest(records(envelope(ancient)))
+    (item,) = cloud.items("readings")
+    assert NOW // 1000 - 5 * 365 * 86_400 < int(item["e"]["N"]) < NOW // 1000
+
+
 def test_the_json_form_is_stored_as_it_came(cloud: Cloud) -> None:
     payload = json.dumps(json.loads(encode_json(batch())), indent=3).encode()
     assert cloud.ingest(records(envelope(payload))) == []

@@ -62,6 +62,12 @@ POISON = [
 ]
 
 
+def test_poison_that_claims_to_be_of_years_to_come_is_listed_where_it_arrived(cloud: Cloud) -> None:
+    cloud.ingest(records(envelope(b"\x01garbage", rx=9_999_999_999_999)))
+    (item,) = cloud.items("quarantine")
+    assert poison.parse(item).at_ms < NOW + 2 * 86_400_000
+
+
 @pytest.mark.parametrize("data", POISON, ids=range(len(POISON)))
 def test_poison_is_quarantined_with_a_reason_and_its_neighbours_are_stored(cloud: Cloud, data: bytes) -> None:
     event = records(envelope(batch("before")), data, envelope(batch("after")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,23 +46,46 @@ def test_a_stack_that_is_not_there_is_one_line_and_exit_1(
     assert said.err.count("\n") == 1
 
 
-def test_a_reader_that_goes_away_ends_linkview_in_silence() -> None:
+SAYS = ("print('x' * 10_000_000)", "display.console().print('x' * 10_000_000)")
+"""What a command prints by itself, and through a console."""
+
+
+def talker(says: str, stdout: int) -> subprocess.Popen[bytes]:
+    """`linkview` with a command that says something."""
     code = (
-        "import sys, types\nfrom cloud import __main__ as linkview\n"
+        "import sys, types\nfrom cloud import __main__ as linkview\nfrom cloud import display\n"
         "fake = types.ModuleType('fake')\n"
         "fake.add_parser = lambda subparsers: subparsers.add_parser('talk')\n"
-        "fake.run = lambda args: print('x' * 10_000_000) or 0\n"
+        f"fake.run = lambda args: {says} or 0\n"
         "sys.modules['fake'] = fake\nlinkview.COMMANDS['talk'] = 'fake'\n"
         "sys.exit(linkview.main(['talk']))"
     )
-    talker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert talker.stdout is not None
-    assert talker.stderr is not None
-    assert talker.stdout.read(1) == b"x"
-    talker.stdout.close()
-    assert talker.stderr.read() == b""
-    talker.stderr.close()
-    assert talker.wait(60) == 0
+    return subprocess.Popen([sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("says", SAYS)
+def test_a_reader_that_goes_away_ends_linkview_in_silence(says: str) -> None:
+    with talker(says, subprocess.PIPE) as talking:
+        assert talking.stdout is not None
+        assert talking.stderr is not None
+        assert talking.stdout.read(1) == b"x"
+        talking.stdout.close()
+        assert talking.stderr.read() == b""
+    assert talking.returncode == 0
+
+
+@pytest.mark.parametrize("says", SAYS)
+def test_an_output_that_is_full_is_one_line_and_exit_1(says: str) -> None:
+    with Path("/dev/full").open("w") as full, talker(says, full.fileno()) as talking:
+        assert talking.stderr is not None
+        assert talking.stderr.read() == b"linkview: output: No space left on device\n"
+    assert talking.returncode == 1
+
+
+def test_an_output_that_is_closed_is_no_failure() -> None:
+    command = [sys.executable, "-m", "cloud", "plan", "--gateways", "1"]
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_only_the_command_that_is_meant_is_imported() -> None:

@@ -115,8 +115,9 @@ def test_sighup_takes_a_valid_configuration_and_keeps_the_spool(
     assert agent.end() == 0
     assert timeless(delivered(observer.received)) == timeless(recorded(truth))
     assert len({decode(payload).epoch for _, payload in observer.received}) == 1
+    # Until the broker has acknowledged a definition, the next batch has it as well.
     definitions = [link.id for _, payload in observer.received for link in decode(payload).links]
-    assert definitions == ["north", "south"]
+    assert [*dict.fromkeys(definitions)] == ["north", "south"]
 
 
 def test_sighup_with_an_invalid_configuration_changes_nothing_and_says_why(

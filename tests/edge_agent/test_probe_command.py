@@ -64,7 +64,7 @@ def test_what_nobody_answered_is_red_on_a_terminal() -> None:
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "edge_agent", "probe", "dns", "127.0.0.1", "--port", "9", "--count", "1"]
     subprocess.run(
-        [*command, "--timeout", "0.2"],
+        [*command, "--timeout", "1"],
         stdout=follower,
         env={key: value for key, value in os.environ.items() if key != "NO_COLOR"},
         check=False,

@@ -8,6 +8,8 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -97,3 +99,17 @@ def test_a_message_of_all_gateways_is_told_once() -> None:
     once = _Once()
     records = [logging.makeLogRecord({"msg": "%s is down", "args": (name,)}) for name in ("a", "a", "b")]
     assert [once.filter(record) for record in records] == [True, False, True]
+
+
+def test_a_summary_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    options = ("--sink", "file", "--output", str(tmp_path), "--gateways", "1", "--duration", "20")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "simulator", "run", *options],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.endswith(b"fleet-simulator: output: No space left on device\n")
+    assert b"Traceback" not in done.stderr
