@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.echo import EchoProbe, EchoSettings
+from edge_agent.probes.echo import EchoProbe
+from edge_agent.probes.echo_settings import EchoSettings
 from edge_agent.probes.probe import Measurement
 from tests.benchmarks.paired import Row
 

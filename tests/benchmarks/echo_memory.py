@@ -13,7 +13,8 @@ import tempfile
 import time
 
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.echo import EchoProbe, EchoSettings
+from edge_agent.probes.echo import EchoProbe
+from edge_agent.probes.echo_settings import EchoSettings
 from tests.benchmarks.echo import TARGETS, addresses
 from tests.benchmarks.paired import Row, not_measured
 from tests.benchmarks.process import alone_mb

@@ -147,13 +147,13 @@ class Tables:
             raise error("Query", "ValidationException", KeyConditionExpression)
         table = self.tables[TableName]
         partition, low, high = (
-            ExpressionAttributeValues[name]["S"] if name else None for name in asked.groups()
+            ExpressionAttributeValues[name]["S"] if name else "" for name in asked.groups()
         )
         sorts = table.sorts(partition)
-        first = bisect_left(sorts, low) if low is not None else 0
+        first = bisect_left(sorts, low)
         if ExclusiveStartKey:
             first = max(first, bisect_right(sorts, table.place(ExclusiveStartKey)[1]))
-        end = bisect_right(sorts, high) if high is not None else len(sorts)
+        end = bisect_right(sorts, high) if high else len(sorts)
         own = table.partitions.get(partition, {})
         return _page(table, [own[sort] for sort in sorts[first:end]])
 
@@ -200,14 +200,15 @@ def _holds(text: str, item: Item, names: Mapping[str, str], values: Item) -> boo
     found, wanted = item.get(names.get(atom["left"], atom["left"])), values[atom["right"]]
     if found is None:
         return False
-    (kind, value), (asked, against) = *found.items(), *wanted.items()
+    ((kind, value),), ((asked, against),) = found.items(), wanted.items()
     if atom["how"] == "=":
         return bool(kind == asked and value == against)
     return kind == asked == "N" and int(value) <= int(against)
 
 
 def _page(table: Table, items: list[Item], limit: int | None = None) -> Item:
-    given, size = [], 0
+    given: list[Item] = []
+    size = 0
     for item in items:
         if size >= PAGE_BYTES or len(given) == limit:
             break

@@ -45,14 +45,11 @@ class _Identity(BaseModel):
     outcome: str
 
 
-Echo: Any = create_model(
-    "Echo",
-    __base__=_Identity,
-    **{
-        column.name: (Annotated[int, Field(ge=0, le=column.maximum)] | None, None)
-        for column in KINDS["echo"].columns
-    },
-)
+_FIELDS: dict[str, Any] = {
+    column.name: (Annotated[int, Field(ge=0, le=column.maximum)] | None, None)
+    for column in KINDS["echo"].columns
+}
+Echo: Any = create_model("Echo", __base__=_Identity, **_FIELDS)
 """A reading of kind echo: the columns and limits of the contract."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from subprocess import Popen
 
 from tests.benchmarks.gateway import config, installed, start_agent, start_plain
@@ -33,7 +34,7 @@ def rows() -> list[Row]:
     with installed() as environment, Site() as site:
         for _ in range(REPEATS):
             for name, start in starts.items():
-                taken[name].append(_first_echo_s(site, lambda chosen=start: chosen(site, environment)))  # type: ignore[misc]
+                taken[name].append(_first_echo_s(site, partial(start, site, environment)))
     peer = statistics.median(taken["plain"])
     return [
         Row(f"start to first probe, {name}", "s", statistics.median(taken[name]), peer, PEER, most=MOST_S)

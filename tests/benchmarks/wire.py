@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import zlib
+from collections.abc import Callable
 
 from edge_agent.contract import KINDS, Batch, Flag, Reading, decode, encode
 from tests.benchmarks.paired import Row, rates
@@ -44,9 +45,9 @@ def rows() -> list[Row]:
     packed, peer = encode(batch), plain(batch)
     units = len(batch.readings)
 
-    def repeat(action: object, *given: object) -> object:
+    def repeat(action: Callable[..., object], *given: object) -> object:
         for _ in range(ROUNDS):
-            action(*given)  # type: ignore[operator]
+            action(*given)
         return None
 
     encoding = rates(lambda: repeat(encode, batch), lambda: repeat(plain, batch), units * ROUNDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -53,8 +54,8 @@ def test_a_power_cut_at_every_call_to_the_disk_loses_nothing() -> None:
     for call in range(1, 400):
         disks: list[PowerCutDisk] = []
 
-        def keep(*arguments: object, disks: list[PowerCutDisk] = disks) -> PowerCutDisk:
-            disks.append(PowerCutDisk(*arguments))  # type: ignore[arg-type]
+        def keep(*arguments: Any, disks: list[PowerCutDisk] = disks) -> PowerCutDisk:
+            disks.append(PowerCutDisk(*arguments))
             return disks[-1]
 
         verdict = run_trial(replace(plan, last_call=call, in_call=1.0), random.Random(call), Parts(disk=keep))

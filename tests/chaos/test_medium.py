@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -33,11 +34,11 @@ def disk() -> PowerCutDisk:
     return disk
 
 
-def after_cuts(medium_of: object, tries: int = TRIES) -> list[Medium]:
+def after_cuts(medium_of: Callable[[], Medium], tries: int = TRIES) -> list[Medium]:
     """The medium after a power cut, of many kinds."""
     found = []
     for seed in range(tries):
-        medium = medium_of()  # type: ignore[operator]
+        medium = medium_of()
         medium.cut(random.Random(seed))
         found.append(medium)
     return found

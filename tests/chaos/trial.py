@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from edge_agent.contract import Loss
@@ -128,9 +128,9 @@ class Trial:
                 return None
             return life
 
-    async def _watched(self, work: object) -> None:
+    async def _watched(self, work: Awaitable[object]) -> None:
         try:
-            await work  # type: ignore[misc]
+            await work
         except Exception as exc:
             log.exception("it crashed")
             self._problems.append(f"it crashed: {exc!r}")

@@ -11,9 +11,8 @@ import boto3
 import pytest
 
 from cloud import __main__ as linkview
-from cloud.settings import Settings
 from cloud.target import Target
-from tests.cloud.conftest import TABLES, Cloud, _template
+from tests.cloud.conftest import TABLES, Cloud, _template, settings_of
 from tests.cloud.records import record
 
 STACK = "linkpulse-aside"
@@ -87,9 +86,7 @@ class Aside:
 
 def opened(target: Target, capsys: pytest.CaptureFixture[str]) -> Iterator[Aside]:
     """The stack for one test; its tables and bucket are emptied afterwards."""
-    tables = {f"{name.removesuffix('Table').lower()}_table": target.output(name) for name in TABLES}
-    settings = Settings(stage="test", allow_direct=False, retention_days=30, **tables)
-    made = Aside(target, Cloud(target.dynamodb(), settings), capsys)
+    made = Aside(target, Cloud(target.dynamodb(), settings_of(target)), capsys)
     made.taken = len(made.stream())
     yield made
     client: Any = target.dynamodb()

@@ -151,6 +151,19 @@ def _template() -> str:
     return json.dumps({"Resources": resources, "Outputs": outputs})
 
 
+def settings_of(target: Target) -> Settings:
+    """What the template would tell the function of a stack."""
+    return Settings(
+        stage="test",
+        readings_table=target.output("ReadingsTable"),
+        latest_table=target.output("LatestTable"),
+        registry_table=target.output("RegistryTable"),
+        quarantine_table=target.output("QuarantineTable"),
+        allow_direct=False,
+        retention_days=30,
+    )
+
+
 @pytest.fixture(scope="module")
 def aws() -> Iterator[None]:
     """AWS in this process, with nobody's real credentials."""
@@ -189,9 +202,7 @@ def target(stack: Target) -> Iterator[Target]:
 @pytest.fixture
 def cloud(target: Target) -> Cloud:
     """The stack's tables and the settings that the template would give the function."""
-    tables = {f"{name.removesuffix('Table').lower()}_table": target.output(name) for name in TABLES}
-    settings = Settings(stage="test", allow_direct=False, retention_days=30, latest_days=7, **tables)
-    return Cloud(target.dynamodb(), settings)
+    return Cloud(target.dynamodb(), settings_of(target))
 
 
 @pytest.fixture

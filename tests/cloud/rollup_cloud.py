@@ -22,7 +22,7 @@ from cloud.settings import Settings
 from cloud.sift import sift
 from edge_agent.contract import Batch, Outcome, Reading
 from tests.cloud.conftest import Clock, Cloud, patience
-from tests.cloud.memory import KEYS, Memory
+from tests.cloud.memory import Memory
 from tests.cloud.records import envelope, records
 
 WINDOW = 20
@@ -97,8 +97,9 @@ class Rolled:
 
 def in_memory() -> Rolled:
     """Tables of the test's own, in memory."""
-    tables = {f"{name}_table": name for name in KEYS}
-    return Rolled(Cloud(Memory(), Settings("test", allow_direct=False, retention_days=30, **tables)))
+    return Rolled(
+        Cloud(Memory(), Settings("test", "readings", "latest", "registry", "quarantine", False, 30))
+    )
 
 
 # --- the recomputation: nothing of the code under test, only what was generated ----------------------

@@ -9,7 +9,7 @@ import pytest
 
 from cloud import rollup_item
 from cloud.rollup_item import Rollup
-from cloud.rollup_summary import Summary
+from cloud.rollup_summary import Measure, Summary
 from cloud.sketch import Sketch
 from tests.cloud.audit_made import Scene, made
 
@@ -37,12 +37,12 @@ def echo(edit: Callable[[Summary], Summary]) -> Callable[[Rollup], Rollup]:
     return edited
 
 
-def rtt(**changes: int | Sketch) -> Callable[[Rollup], Rollup]:
+def rtt(change: Callable[[Measure], Measure]) -> Callable[[Rollup], Rollup]:
     """An edit of the measure of the first echo summary."""
 
     def edit(summary: Summary) -> Summary:
         assert summary.measures[0]
-        return replace(summary, measures=(replace(summary.measures[0], **changes),))  # type: ignore[arg-type]
+        return replace(summary, measures=(change(summary.measures[0]),))
 
     return echo(edit)
 
@@ -59,12 +59,12 @@ def test_a_wrong_count_of_a_rollup_is_named(scene: Scene, name: str, step: str) 
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (rtt(rounds=1), "rounds"),
-        (rtt(samples=1), "samples"),
-        (rtt(total=1), "sum"),
-        (rtt(low=1), "least"),
-        (rtt(high=1 << 31), "most"),
-        (rtt(sketch=Sketch(((100, 1),))), "count of the sketch"),
+        (rtt(lambda made: replace(made, rounds=1)), "rounds"),
+        (rtt(lambda made: replace(made, samples=1)), "samples"),
+        (rtt(lambda made: replace(made, total=1)), "sum"),
+        (rtt(lambda made: replace(made, low=1)), "least"),
+        (rtt(lambda made: replace(made, high=1 << 31)), "most"),
+        (rtt(lambda made: replace(made, sketch=Sketch(((100, 1),)))), "count of the sketch"),
     ],
     ids=["rounds", "samples", "total", "low", "high", "sketch"],
 )

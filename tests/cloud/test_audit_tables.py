@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import pytest
@@ -13,6 +13,7 @@ from moto import mock_aws
 from tests.benchmarks.exactness_tables import Tables
 
 NAMES = {"readings": ("p", "s"), "latest": ("gateway",)}
+KEY_TYPES: tuple[Literal["HASH", "RANGE"], ...] = ("HASH", "RANGE")
 
 
 def moto() -> Any:
@@ -23,8 +24,7 @@ def moto() -> Any:
             BillingMode="PAY_PER_REQUEST",
             AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
             KeySchema=[
-                {"AttributeName": name, "KeyType": kind}
-                for name, kind in zip(names, ("HASH", "RANGE"), strict=False)
+                {"AttributeName": name, "KeyType": kind} for name, kind in zip(names, KEY_TYPES, strict=False)
             ],
         )
     return client

@@ -17,8 +17,8 @@ from cloud.rollup_item import of_batches
 from cloud.target import TargetError
 from cloud.uptime import Month, Uptime
 from edge_agent.contract import Reading
-from tests.cloud.conftest import STACK
 from tests.cloud.records import NOW, batch, denied, echo, envelope, interface, records
+from tests.cloud.views import STACK
 
 if TYPE_CHECKING:
     from tests.cloud.conftest import Cloud

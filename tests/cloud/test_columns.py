@@ -15,7 +15,7 @@ def cells(reading: Reading) -> dict[str, str]:
     return {column.header: cell(reading) for column, cell in columns_of(reading.kind)}
 
 
-def reading(kind: str, flags: Flag = Flag.CLOCK_SYNCED, **columns: int) -> Reading:
+def reading(kind: str, flags: Flag = Flag.CLOCK_SYNCED, /, **columns: int) -> Reading:
     return Reading("a.b", kind, NOW, row(kind, **columns), flags)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import botocore.session
+import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -17,7 +17,7 @@ from botocore.retries.standard import RetryContext, StandardRetryConditions, Thr
 
 from cloud.dynamo import ATTEMPTS, TransientError, attempt
 from cloud.dynamo_http import Client
-from tests.cloud.dynamo_endpoint import ENVIRONMENT, Endpoint, endpoint
+from tests.cloud.dynamo_endpoint import ENVIRONMENT, Broken, Endpoint, endpoint
 
 if TYPE_CHECKING:
     from tests.cloud.conftest import Cloud
@@ -37,11 +37,21 @@ def put(client: Client, cloud: Cloud) -> Any:
     return attempt(lambda: client.put_item(TableName=cloud.settings.latest_table, Item=item))
 
 
-def fails(cloud: Cloud, there: Endpoint, broken: Callable[[Any], None], answer_s: float = 10.0) -> str:
+def badly(answer: Callable[[Any], object]) -> Broken:
+    """Answers every request so."""
+
+    def broken(handler: Any) -> bool:
+        answer(handler)
+        return True
+
+    return broken
+
+
+def fails(cloud: Cloud, there: Endpoint, answer: Callable[[Any], object], answer_s: float = 10.0) -> str:
     """The reason of a put that a broken server answers; each try and the next put has its own connection."""
     client = Client(there.environment, sleep=lambda _seconds: None, answer_s=answer_s)
     put(client, cloud)
-    there.broken = lambda handler: broken(handler) is None
+    there.broken = badly(answer)
     with pytest.raises(TransientError) as raised:
         put(client, cloud)
     assert (len(there.bodies), there.connections) == (1 + ATTEMPTS, ATTEMPTS)
@@ -49,6 +59,10 @@ def fails(cloud: Cloud, there: Endpoint, broken: Callable[[Any], None], answer_s
     put(client, cloud)
     assert there.connections == ATTEMPTS + 1
     return str(raised.value)
+
+
+def refusal(error: Mapping[str, str]) -> Broken:
+    return badly(lambda handler: handler.answer(400, error))
 
 
 def says(content: bytes) -> Callable[[Any], None]:
@@ -87,7 +101,7 @@ def test_an_answer_that_is_no_object_is_transient_and_its_connection_not_used_ag
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_server_that_is_broken_is_asked_twice(cloud: Cloud, there: Endpoint, status: int) -> None:
-    there.broken = lambda handler: handler.answer(status, b"<html>") is None
+    there.broken = badly(lambda handler: handler.answer(status, b"<html>"))
     client = Client(there.environment, sleep=lambda _seconds: None)
     with pytest.raises(TransientError, match=f"PutItem: {status}"):
         put(client, cloud)
@@ -100,9 +114,7 @@ def test_an_answer_without_its_checksum_is_transient(cloud: Cloud, there: Endpoi
 
 
 def test_an_answer_with_its_checksum_is_taken(cloud: Cloud, there: Endpoint) -> None:
-    there.broken = lambda handler: (
-        says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx-amz-crc32: 2745614147\r\n\r\n{}")(handler) is None
-    )
+    there.broken = badly(says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx-amz-crc32: 2745614147\r\n\r\n{}"))
     assert put(Client(there.environment), cloud) == {}
 
 
@@ -134,7 +146,7 @@ def test_a_server_that_says_nothing_is_waited_for_so_long_and_no_longer(
 ) -> None:
     over = Event()
     try:
-        reason = fails(cloud, there, lambda _handler: over.wait(30) and None, ANSWER_S)
+        reason = fails(cloud, there, lambda _handler: over.wait(30), ANSWER_S)
     finally:
         over.set()
     assert "timed out" in reason
@@ -146,7 +158,7 @@ def test_what_botocore_tries_again_is_tried_again(cloud: Cloud, there: Endpoint)
     codes = {"AccessDeniedException", "ExpiredTokenException", "InvalidSignatureException", "RequestTimeout"}
     codes |= {"PriorRequestNotComplete", "RequestTimeoutException", "ValidationException"}
     codes |= {shape.name for model in models for shape in model.error_shapes}
-    codes |= set(ThrottledRetryableChecker._THROTTLED_ERROR_CODES)
+    codes |= set(vars(ThrottledRetryableChecker)["_THROTTLED_ERROR_CODES"])
     conditions: BaseRetryableChecker = StandardRetryConditions(max_attempts=ATTEMPTS)
     client = Client(there.environment, sleep=lambda _seconds: None)
     theirs, ours = {}, {}
@@ -154,7 +166,7 @@ def test_what_botocore_tries_again_is_tried_again(cloud: Cloud, there: Endpoint)
         answer = SimpleNamespace(status_code=400, headers={}, content=b"")
         given = {"Error": {"Code": code}}
         theirs[code] = conditions.is_retryable(RetryContext(1, models[0], given, answer))
-        there.broken = lambda handler, code=code: handler.answer(400, {"__type": f"a#{code}"}) is None
+        there.broken = refusal({"__type": f"a#{code}"})
         before = len(there.bodies)
         with pytest.raises(ClientError):
             client.put_item(TableName=cloud.settings.latest_table, Item={})
@@ -173,8 +185,8 @@ def test_what_botocore_tries_again_is_tried_again(cloud: Cloud, there: Endpoint)
     ],
 )
 def test_an_error_is_read_as_botocore_reads_it(there: Endpoint, given: dict[str, str]) -> None:
-    there.broken = lambda handler: handler.answer(400, given) is None
-    theirs = botocore.session.Session().create_client(
+    there.broken = refusal(given)
+    theirs = boto3.Session().client(
         "dynamodb",
         region_name=ENVIRONMENT["AWS_DEFAULT_REGION"],
         endpoint_url=f"http://localhost:{there.server_port}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,8 +106,8 @@ def test_a_connection_that_was_closed_while_idle_is_made_anew(cloud: Cloud, auth
     with endpoint(cloud.client, authority.issue("dynamodb", server=True)) as there:
         client = Client(there.environment | {"AWS_CA_BUNDLE": str(authority.ca)}, sleep=slept.append)
 
-        def last(handler: object) -> bool:
-            handler.close_connection = True  # type: ignore[attr-defined]
+        def last(handler: BaseHTTPRequestHandler) -> bool:
+            handler.close_connection = True
             return False
 
         there.broken = last

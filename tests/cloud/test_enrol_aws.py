@@ -26,11 +26,10 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
             "linkpulse-dev", _made={"outputs": {**outputs, "RegistryTable": "r", "LatestTable": "l"}}
         )
         target.client("iot").create_policy(policyName=outputs["PolicyName"], policyDocument="{}")
-        attributes = [{"AttributeName": name, "AttributeType": "S"} for name in ("p", "s")]
         target.dynamodb().create_table(
             TableName="r",
             BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=attributes,  # type: ignore[arg-type]
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("p", "s")],
             KeySchema=[
                 {"AttributeName": "p", "KeyType": "HASH"},
                 {"AttributeName": "s", "KeyType": "RANGE"},

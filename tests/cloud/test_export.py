@@ -15,15 +15,15 @@ import pytest
 
 from cloud import __main__ as linkview
 from cloud import display
-from cloud.buckets import DAY, FINE
+from cloud.buckets import DAY, FINE, Step
 from cloud.export import PERIODS, SLICE_MS, Range
 from cloud.export_files import CsvWriter, Files
 from cloud.export_parquet import ParquetFile
 from cloud.export_rows import TEXT, Field, Schema, moment, reading_row, reading_schema
 from cloud.target import Target, TargetError
 from edge_agent.contract import KINDS, Flag, Reading, row
-from tests.cloud.conftest import STACK
 from tests.cloud.records import NOW, batch, denied, echo, envelope, interface, records
+from tests.cloud.views import STACK
 
 if TYPE_CHECKING:
     from tests.cloud.conftest import Cloud
@@ -162,8 +162,8 @@ def test_rollups_of_5_minutes_are_the_default_and_each_is_there_once(filled: Clo
 
 
 @pytest.mark.parametrize("step", [None, FINE, DAY])
-def test_slices_touch_and_cover_the_range_in_whole_periods(step: object) -> None:
-    wanted = Range(NOW, NOW + 1_000 * HOUR_MS, None, step, False)  # type: ignore[arg-type]
+def test_slices_touch_and_cover_the_range_in_whole_periods(step: Step | None) -> None:
+    wanted = Range(NOW, NOW + 1_000 * HOUR_MS, None, step, False)
     slices = wanted.slices()
     assert all(a[1] == b[0] for a, b in pairwise(slices))
     assert slices[0][0] == (wanted.step.start(NOW) if wanted.step else NOW)

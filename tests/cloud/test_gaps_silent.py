@@ -75,7 +75,8 @@ def test_a_crash_after_any_call_delays_a_request_by_an_hour_at_most_and_doubles_
             def __call__(
                 self, topic: str, payload: bytes, published: Published = published, crash: Any = crash
             ) -> None:
-                crash(published(topic, payload))
+                published(topic, payload)
+                crash(None)
 
         def fault(operation: str, request: dict[str, Any], client: Any = client, crash: Any = crash) -> Any:
             return crash(getattr(client, operation)(**request))

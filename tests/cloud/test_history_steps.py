@@ -12,9 +12,10 @@ from cloud import queries
 from cloud.buckets import DAY, FINE, HOUR
 from cloud.history_steps import step_of
 from cloud.keys import DAY_MS, HOUR_MS
-from tests.cloud.conftest import STACK, Cloud
+from tests.cloud.conftest import Cloud
 from tests.cloud.records import NOW, batch, denied, echo, interface
 from tests.cloud.rollup_cloud import Rolled
+from tests.cloud.views import STACK
 
 START = NOW // DAY_MS * DAY_MS
 RANGE = ("--since", "2026-11-21T00:00", "--until", "2026-11-22T00:00")

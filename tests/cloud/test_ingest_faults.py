@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 def throttled(operation: str) -> ClientError:
-    error = {"Error": {"Code": "ProvisionedThroughputExceededException", "Message": "slow down"}}
-    return ClientError(error, operation)  # type: ignore[arg-type]
+    code = "ProvisionedThroughputExceededException"
+    return ClientError({"Error": {"Code": code, "Message": "slow down"}}, operation)
 
 
 def invalid(operation: str) -> ClientError:

@@ -93,25 +93,30 @@ def damaged(draw: st.DrawFn) -> bytes:
     return deflated(bytes(body[:end]) + draw(st.sampled_from([b"", b"", b"\0"])))
 
 
+class Kept(Tables):
+    """Keeps what is written in batches, by table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: dict[str, list[Any]] = {}
+
+    def batch_write_item(self, **request: Any) -> dict[str, Any]:
+        for table, puts in request["RequestItems"].items():
+            self.written.setdefault(table, []).extend(put["PutRequest"]["Item"] for put in puts)
+        return super().batch_write_item(**request)
+
+
 @settings(max_examples=300, deadline=None)
 @given(payloads=st.lists(damaged(), min_size=1, max_size=4))
 def test_each_record_with_a_right_checksum_is_stored_or_quarantined_once(payloads: list[bytes]) -> None:
-    tables, said = Tables(), list[Any]()
-    written: dict[str, list[Any]] = {}
-
-    def keep(RequestItems: Any) -> dict[str, Any]:
-        for table, puts in RequestItems.items():
-            written.setdefault(table, []).extend(put["PutRequest"]["Item"] for put in puts)
-        return {"UnprocessedItems": {}}
-
-    tables.batch_write_item = keep  # type: ignore[method-assign]
+    tables, said = Kept(), list[Any]()
     pipeline = dataclasses.replace(pipeline_on(tables, workers=1), say=said.append)
     distinct = list(dict.fromkeys(payloads))
     event = records(*(envelope(each, thing="gw-1") for each in distinct), envelope(batch("good")))
     assert pipeline.run(event, PATIENCE, NOW) == {"batchItemFailures": []}
-    chunks = [item for item in written["readings"] if keys.is_chunk(item["p"]["S"])]
+    chunks = [item for item in tables.written["readings"] if keys.is_chunk(item["p"]["S"])]
     kept = [item["b"]["B"] for item in chunks] + [
-        item["payload"]["B"] for item in written.get("quarantine", ())
+        item["payload"]["B"] for item in tables.written.get("quarantine", ())
     ]
     assert sorted(kept) == sorted([*distinct, encode(batch("good"))])
     for item in chunks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ LATE, FLYING = (
     replace(GOOD, values=(5, 4, 2, *GOOD.values[3:])),
     replace(GOOD, values=(5, 3, 0, 0, 0, 2, *GOOD.values[6:])),
 )
+_BACK = {"stamp": "received", "connect": "connected"}
 OTHERS = st.builds(
     lambda kind, sent, back: Reading(
         "a.b", kind, NOW, row(kind, sent=sent, **{_BACK[kind]: min(back, sent)})
@@ -43,7 +45,6 @@ OTHERS = st.builds(
     st.sampled_from([1, 5, 40, 300]),
     st.sampled_from([0, 0, 1, 4, 300]),
 )
-_BACK = {"stamp": "received", "connect": "connected"}
 MIXED = st.lists(
     st.one_of(ROUNDS.map(lambda rounds: rounds[0]), st.sampled_from([LATE, FLYING]), OTHERS),
     min_size=1,
@@ -101,7 +102,10 @@ def test_under_faults_and_replays_each_change_is_told_and_the_last_state_stands(
             if next(faults, False):
                 raise throttled(operation)
 
-        cloud.bus.takes = lambda _change, faults=faults: not next(faults, False)
+        def takes(_change: Change, faults: Iterator[bool] = faults) -> bool:
+            return not next(faults, False)
+
+        cloud.bus.takes = takes
         for _ in range(data.draw(st.integers(1, 3))):
             cloud.ingest(sent(each), client=Faulty(cloud.client, fault))
     cloud.bus.takes = lambda _change: True

@@ -85,6 +85,18 @@ def test_what_would_be_set_aside_again_is_not_put_back_unless_forced(aside: Asid
     assert len(listed(aside)) == 2
 
 
+def test_a_record_in_conflict_with_a_stored_batch_replaces_it_only_when_forced(aside: Aside) -> None:
+    made = Poison(Position("s", "1", NOW), "conflict", "other", "gw-1", NOW, encode(batch()), "gw-1")
+    aside.cloud.client.put_item(TableName=aside.cloud.settings.quarantine_table, Item=poison.pack(made, 30))
+    (found,) = listed(aside)
+    code, out, _ = aside.run("quarantine", "replay", found["id"])
+    assert code == 1
+    assert "would replace the batch that is stored" in out
+    assert aside.ingest() == 0
+    assert aside.run("quarantine", "replay", found["id"], "--force")[0] == 0
+    assert aside.ingest() == 1
+
+
 def test_all_records_of_a_rule_are_put_back_as_they_are_and_a_dry_run_does_nothing(aside: Aside) -> None:
     # As if an older version had not understood them.
     table = aside.cloud.settings.quarantine_table

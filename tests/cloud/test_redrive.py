@@ -140,6 +140,21 @@ def test_an_object_that_another_redrive_took_meanwhile_is_no_error(aside: Aside)
     assert (gone.gone, gone.error) == (True, "")
 
 
+def test_an_object_that_another_redrive_moves_in_between_is_no_error_either(aside: Aside) -> None:
+    put(aside, RULE_KEY, rule_error(encode(batch())))
+    s3 = aside.target.client("s3")
+
+    def overtake(**_: object) -> None:
+        s3.delete_object(Bucket=BUCKET, Key=RULE_KEY)
+
+    s3.meta.events.register("before-call.s3.CopyObject", overtake)
+    try:
+        found = redrive.redrive(aside.target, redrive.Letter(RULE_KEY, 1, NOW))
+    finally:
+        s3.meta.events.unregister("before-call.s3.CopyObject", overtake)
+    assert (found.gone, found.error) == (True, "")
+
+
 def test_a_client_that_published_to_the_topic_of_another_is_judged_again(aside: Aside) -> None:
     put(aside, RULE_KEY, rule_error(encode(batch()), clientId="gw-2"))
     aside.run("redrive")
@@ -165,6 +180,8 @@ NONSENSE = [
     (RULE_KEY, rule_error(b"x", base64OriginalPayload="%")),
     (RULE_KEY, rule_error(b"x", base64OriginalPayload=None)),
     (RULE_KEY, rule_error(b"x", clientId=5)),
+    (RULE_KEY, rule_error(b"x", topic="v1/\ud800/m")),
+    (RULE_KEY, rule_error(b"x", clientId="\ud800")),
     (BATCH_KEY, discarded(b"x", payload=None)),
     (BATCH_KEY, discarded(b"x", payload="{")),
     (BATCH_KEY, discarded(b"x", payload={"Records": []})),

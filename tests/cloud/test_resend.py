@@ -17,8 +17,14 @@ from infrastructure.local.iot.data_plane import DataPlane
 
 def data_client(plane: DataPlane) -> Any:
     config = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
-    credentials = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
-    return boto3.client("iot-data", endpoint_url=plane.url, config=config, **credentials)
+    return boto3.client(
+        "iot-data",
+        region_name="us-east-1",
+        endpoint_url=plane.url,
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+        config=config,
+    )
 
 
 def test_a_local_cloud_without_iot_data_says_so_and_one_with_it_is_published_to() -> None:

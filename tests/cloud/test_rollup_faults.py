@@ -81,8 +81,7 @@ def test_a_throttled_table_leaves_the_rest_to_the_next_pass(rolled: Rolled) -> N
 
     def throttled(operation: str, request: dict[str, Any]) -> Any:
         if operation == "put_item" and request["Item"]["p"]["S"].startswith("R#gw-2"):
-            error = {"Error": {"Code": "ThrottlingException", "Message": "slow down"}}
-            raise ClientError(error, operation)  # type: ignore[arg-type]
+            raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, operation)
 
     counted = rolled.roll(START + HOUR_MS, Faulty(rolled.cloud.client, throttled), Clock(60))
     assert counted["RollupUnfinished"] == 1
@@ -97,8 +96,7 @@ def test_a_rollup_that_the_table_refuses_for_good_does_not_stop_the_others(rolle
 
     def refused(operation: str, request: dict[str, Any]) -> Any:
         if operation == "put_item" and request["Item"]["p"]["S"].startswith("R#gw-1"):
-            error = {"Error": {"Code": "ValidationException", "Message": "too large"}}
-            raise ClientError(error, operation)  # type: ignore[arg-type]
+            raise ClientError({"Error": {"Code": "ValidationException", "Message": "too large"}}, operation)
 
     counted = rolled.roll(START + 15 * MINUTE, Faulty(rolled.cloud.client, refused))
     assert (counted["RollupRefused"], counted["RollupUnfinished"]) == (1, 0)

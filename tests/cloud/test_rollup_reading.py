@@ -69,8 +69,8 @@ def test_a_pass_does_the_same_in_memory_and_in_moto(in_moto: Rolled, rolled: Rol
         leave(each.cloud, "gw-1", change("gw-1", 1), change("gw-1", 2))
         leave(each.cloud, "gw-2", change("gw-2", 3))
         each.cloud.bus.takes = lambda given: given.sequence != 2
-        guests = {"observers": (gap_watch(each),), "visitors": (telling(each.cloud),)}
-        each.roll(START + 4 * HOUR_MS, page=1, **guests)
+        observers, visitors = (gap_watch(each),), (telling(each.cloud),)
+        each.roll(START + 4 * HOUR_MS, page=1, observers=observers, visitors=visitors)
         assert [given.sequence for given in each.cloud.bus.told] == [1, 3]
         each.roll(START + DAY_MS + HOUR_MS)
     for table in ("readings", "latest"):

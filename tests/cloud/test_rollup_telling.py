@@ -51,7 +51,7 @@ def test_a_change_that_the_bus_refused_is_told_once_when_its_gateway_has_fallen_
     (left,) = waiting(cloud)
     before = latest_item(cloud, "gw-1")
     cloud.bus.takes = lambda _change: True
-    counted = []
+    counted: list[int] = []
     for now_ms in (heard_ms + QUIET_MS - 1, heard_ms + QUIET_MS + 300_000, heard_ms + QUIET_MS + 600_000):
         assert ids(cloud) == ([left] if counted[1:] else [])
         parts = rollup.make(

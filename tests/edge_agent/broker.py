@@ -120,7 +120,7 @@ class Observer:
 
     def _keep(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
         with self._arrived:
-            self.received.append((message.topic, message.payload))
+            self.received.append((message.topic, bytes(message.payload)))
             self._arrived.notify_all()
 
     def send(self, topic: str, payload: bytes) -> None:

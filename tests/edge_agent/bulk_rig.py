@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.bulk import BulkProbe, BulkSettings
+from edge_agent.probes.bulk import BulkProbe
+from edge_agent.probes.bulk_settings import BulkSettings
 from edge_agent.probes.probe import Measurement
 from edge_agent.reflector.admission import Admission
 from edge_agent.reflector.bulk_responder import BulkResponder

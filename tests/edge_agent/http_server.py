@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.http import HttpProbe, HttpSettings
+from edge_agent.probes.http import HttpProbe
+from edge_agent.probes.http_settings import HttpSettings
 from tests.edge_agent.columns import named
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import pytest
 
@@ -12,6 +12,8 @@ from edge_agent.mqtt_aws import AwsPublisher
 from edge_agent.mqtt_paho import PahoPublisher
 from edge_agent.publisher import Publisher, PublishError
 
+P = TypeVar("P", bound=Publisher)
+T = TypeVar("T")
 TOPIC = "$aws/rules/demo_ingest/v1/gw-1/m"
 FOREIGN = "$aws/rules/demo_ingest/v1/gw-2/m"
 GONE = "linkpulse/v1/gw-1/gone"
@@ -19,7 +21,7 @@ RESEND = "linkpulse/v1/gw-1/resend"
 WITHIN_S = 30
 """A hang is a failure, not a test that never ends."""
 
-MQTT = {"paho": PahoPublisher, "awsiotsdk": AwsPublisher}
+MQTT: dict[str, Callable[..., Publisher]] = {"paho": PahoPublisher, "awsiotsdk": AwsPublisher}
 
 
 def mqtt(kind: str, broker: Any, identity: Any = None, **changes: Any) -> Publisher:
@@ -35,14 +37,13 @@ def mqtt(kind: str, broker: Any, identity: Any = None, **changes: Any) -> Publis
         "keepalive_s": 60,
         "timeout_s": 10.0,
     }
-    made: Publisher = MQTT[kind](**(arguments | changes))
-    return made
+    return MQTT[kind](**(arguments | changes))
 
 
-def run(publisher: Publisher, work: Callable[[Publisher], Any]) -> Any:
+def run(publisher: P, work: Callable[[P], Awaitable[T]]) -> T:
     """Run the work on a publisher and close it, within a bound."""
 
-    async def whole() -> Any:
+    async def whole() -> T:
         async with asyncio.timeout(WITHIN_S):
             try:
                 return await work(publisher)
@@ -60,4 +61,4 @@ def failure(publisher: Publisher) -> str:
             await publisher.connect()
         return str(caught.value)
 
-    return str(run(publisher, work))
+    return run(publisher, work)

@@ -22,9 +22,9 @@ def echo(number: int, link: str = "north", boot: str = "") -> Taken:
     return Taken(reading, boot, number if boot else 0)
 
 
-def spool_on(disk: Disk, max_bytes: int = 1 << 20, **options: object) -> Spool:
+def spool_on(disk: Disk, max_bytes: int = 1 << 20, when_full: str = "drop-oldest") -> Spool:
     """A spool of gateway gw-1."""
-    return Spool(disk, "gw-1", LINKS, max_bytes, 40, **options)  # type: ignore[arg-type]
+    return Spool(disk, "gw-1", LINKS, max_bytes, 40, when_full=when_full)
 
 
 def seal_all(spool: Spool, now_ms: int = NOW_MS) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 from edge_agent.contract import Flag
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.stamp import StampProbe, StampSettings
+from edge_agent.probes.stamp import StampProbe
 from edge_agent.probes.stamp_packet import SenderPacket, encode_sender
+from edge_agent.probes.stamp_settings import StampSettings
 from edge_agent.probes.stamp_time import to_ntp
 from edge_agent.reflector.admission import Admission
 from edge_agent.reflector.settings import ReflectorSettings

@@ -15,8 +15,8 @@ from edge_agent.clock import ManualClock
 from edge_agent.contract import Outcome, row
 from edge_agent.probes import Measurement, ProbeError
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.capacity import CapacitySettings
-from edge_agent.probes.echo import EchoSettings
+from edge_agent.probes.capacity_settings import CapacitySettings
+from edge_agent.probes.echo_settings import EchoSettings
 from edge_agent.probes.resolve import Resolver
 from edge_agent.schedule import Scheduler, Series
 from edge_agent.taken import Taken

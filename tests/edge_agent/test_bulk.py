@@ -130,7 +130,8 @@ def test_a_responder_that_stops_reading_is_reported_by_what_it_acknowledged() ->
     async def lazy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
         writer.write(encode_offer(NONCE, 10_000_000))
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        assert isinstance(writer.transport, asyncio.Transport)
+        writer.transport.pause_reading()
         await asyncio.sleep(3)
         writer.close()
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.probes.bulk import BulkSettings, reading
+from edge_agent.probes.bulk import reading
 from edge_agent.probes.bulk_packet import (
     BulkError,
     encode_offer,
@@ -20,6 +20,7 @@ from edge_agent.probes.bulk_packet import (
     parse_request,
     parse_result,
 )
+from edge_agent.probes.bulk_settings import BulkSettings
 from edge_agent.probes.bulk_transfer import Watch
 from edge_agent.probes.tcp_info import TcpInfo, parse_tcp_info
 from tests.edge_agent.bulk_rig import KEY, NONCE

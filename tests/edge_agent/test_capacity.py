@@ -12,7 +12,8 @@ import pytest
 
 from edge_agent.contract import Flag, Outcome
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.capacity import CapacityProbe, CapacitySettings
+from edge_agent.probes.capacity import CapacityProbe
+from edge_agent.probes.capacity_settings import CapacitySettings
 from edge_agent.probes.probe import Measurement, ProbeError
 from edge_agent.reflector.admission import Admission
 from edge_agent.reflector.settings import ReflectorSettings

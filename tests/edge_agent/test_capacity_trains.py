@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.capacity import CapacityProbe, CapacitySettings, agreed, reading
-from edge_agent.probes.capacity_settings import SCOUTS
+from edge_agent.probes.capacity import CapacityProbe, agreed, reading
+from edge_agent.probes.capacity_settings import SCOUTS, CapacitySettings
 from edge_agent.probes.probe import Measurement
 from edge_agent.probes.train_analysis import Estimate, Train, Trust
 from edge_agent.probes.train_exchange import Exchange, Ride, Spending
@@ -41,7 +41,7 @@ def test_a_train_that_is_much_faster_than_its_scouts_is_not_believed() -> None:
     )
 
 
-class Scripted:
+class Scripted(Exchange):
     """An exchange whose trains come as a test says: a gap in µs, one for each train."""
 
     largest_packet = 1_500
@@ -78,7 +78,7 @@ def test_a_train_is_as_long_as_the_link_bears(
     gaps_us: tuple[int | None, ...], asked: list[tuple[int, float]]
 ) -> None:
     scripted = Scripted(*gaps_us)
-    asyncio.run(CapacityProbe(CapacitySettings())._measure(cast(Exchange, scripted)))
+    asyncio.run(CapacityProbe(CapacitySettings())._measure(scripted))
     assert scripted.asked == asked
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -116,11 +117,16 @@ def test_what_cannot_be_tried_is_an_error_not_a_failure(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"), [({"port": 0}, "port"), ({"count": 0}, "count"), ({"period_s": 0}, "period_s")]
+    ("wrong", "named"),
+    [
+        (partial(ConnectSettings, port=0), "port"),
+        (partial(ConnectSettings, count=0), "count"),
+        (partial(ConnectSettings, period_s=0), "period_s"),
+    ],
 )
-def test_a_setting_out_of_range_is_named(wrong: dict[str, int], named: str) -> None:
+def test_a_setting_out_of_range_is_named(wrong: Callable[[], ConnectSettings], named: str) -> None:
     with pytest.raises(ValueError, match=f"probe.connect: {named} is"):
-        ConnectSettings(**wrong)
+        wrong()
 
 
 def test_connections_that_do_not_fit_the_timeout_are_refused() -> None:

@@ -8,7 +8,7 @@ from edge_agent.contract import KINDS, Flag, Outcome, Reading, not_measured, row
 from edge_agent.display import report, summary, verdict
 
 
-def reading(kind: str, flags: Flag = Flag.CLOCK_SYNCED, **columns: int) -> Reading:
+def reading(kind: str, flags: Flag = Flag.CLOCK_SYNCED, /, **columns: int) -> Reading:
     return Reading("north", kind, 0, row(kind, **columns), flags)
 
 

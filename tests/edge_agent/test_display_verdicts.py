@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from edge_agent.contract import KINDS, Flag, Outcome, Reading, not_measured
 from edge_agent.display import report, summary, table, verdict
+from edge_agent.display.terminal import Palette
 
 
 def reading(kind: str, **values: int) -> Reading:
@@ -61,9 +64,6 @@ def test_a_reading_in_one_word_and_one_line(given: Reading, word: str, line: str
 
 
 def test_columns_align_whatever_they_hold() -> None:
-    class Plain:
-        def paint(self, text: str, colour: str) -> str:
-            return text
-
-    lines = table([("a", "long cell", "x"), ("longer", "b", "y")], ("ONE", "TWO", "THREE"), Plain())  # type: ignore[arg-type]
+    plain = Palette(io.StringIO(), {})
+    lines = table([("a", "long cell", "x"), ("longer", "b", "y")], ("ONE", "TWO", "THREE"), plain)
     assert lines == ["ONE     TWO        THREE", "a       long cell  x", "longer  b          y"]

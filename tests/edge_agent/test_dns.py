@@ -10,14 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
 from edge_agent.contract import Flag, Outcome
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.dns import DnsProbe, DnsSettings, Round, send
+from edge_agent.probes.dns import DnsProbe, Round, send
 from edge_agent.probes.dns_lookup import Lookup, summary
 from edge_agent.probes.dns_message import Query, question
+from edge_agent.probes.dns_settings import DnsSettings
 from edge_agent.probes.probe import Measurement, ProbeError
 from edge_agent.probes.stamps import Stamp
 from tests.edge_agent.columns import named
@@ -212,13 +214,13 @@ def test_times_are_summed_up_in_microseconds() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"port": 0}, "port is"),
-        ({"count": 0}, "count is"),
-        ({"count": 40}, "do not fit timeout_s"),
-        ({"record": "MX"}, "record is not good: 'MX' is not one of"),
-        ({"name": "a..b"}, "name is not good: each part"),
+        (partial(DnsSettings, port=0), "port is"),
+        (partial(DnsSettings, count=0), "count is"),
+        (partial(DnsSettings, count=40), "do not fit timeout_s"),
+        (partial(DnsSettings, record="MX"), "record is not good: 'MX' is not one of"),
+        (partial(DnsSettings, name="a..b"), "name is not good: each part"),
     ],
 )
-def test_a_setting_that_is_wrong_is_named(wrong: dict[str, int], said: str) -> None:
+def test_a_setting_that_is_wrong_is_named(wrong: Callable[[], DnsSettings], said: str) -> None:
     with pytest.raises(ValueError, match=f"probe.dns: .*{said}"):
-        DnsSettings(**wrong)  # type: ignore[arg-type]
+        wrong()

@@ -13,7 +13,8 @@ import pytest
 
 from edge_agent.contract import KINDS
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.host import HostProbe, HostSettings, HostState, _temperature, measurement, read_host
+from edge_agent.probes.host import HostProbe, HostState, _temperature, measurement, read_host
+from edge_agent.probes.host_settings import HostSettings
 
 HOST = ProbedLink("host")
 FIRST = HostState({"memory_total_kib": 1000, "temperature_ck": None}, 100.0, 1000.0, 5.0)

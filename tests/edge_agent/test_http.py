@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Callable
+from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 
 import pytest
@@ -13,8 +15,9 @@ from hypothesis import strategies as st
 
 from edge_agent.contract import KINDS, Outcome
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.http import HttpProbe, HttpSettings
+from edge_agent.probes.http import HttpProbe
 from edge_agent.probes.http_exchange import Exchange, request, status
+from edge_agent.probes.http_settings import HttpSettings
 from edge_agent.probes.probe import ProbeError
 from edge_agent.probes.resolve import Endpoint
 from tests.edge_agent.http_server import OK, answering, ended, finished, get, server
@@ -139,17 +142,17 @@ def test_an_exchange_that_began_is_a_reading_with_every_column() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"port": 0}, "port is"),
-        ({"path": "no"}, "path is"),
-        ({"path": "/a b"}, "path is"),
-        ({"path": "/\r\nX: y"}, "path is"),
-        ({"host": "a\r\nX: y"}, "host is"),
-        ({"host": ".example"}, "host is"),
-        ({"host": "a..example"}, "host is"),
-        ({"host": f"{'a' * 64}.example"}, "host is"),
-        ({"period_s": 0}, "period_s is"),
+        (partial(HttpSettings, port=0), "port is"),
+        (partial(HttpSettings, path="no"), "path is"),
+        (partial(HttpSettings, path="/a b"), "path is"),
+        (partial(HttpSettings, path="/\r\nX: y"), "path is"),
+        (partial(HttpSettings, host="a\r\nX: y"), "host is"),
+        (partial(HttpSettings, host=".example"), "host is"),
+        (partial(HttpSettings, host="a..example"), "host is"),
+        (partial(HttpSettings, host=f"{'a' * 64}.example"), "host is"),
+        (partial(HttpSettings, period_s=0), "period_s is"),
     ],
 )
-def test_a_setting_that_is_wrong_is_named(wrong: dict[str, int], said: str) -> None:
+def test_a_setting_that_is_wrong_is_named(wrong: Callable[[], HttpSettings], said: str) -> None:
     with pytest.raises(ValueError, match=f"probe.http: {said}"):
-        HttpSettings(**wrong)  # type: ignore[arg-type]
+        wrong()

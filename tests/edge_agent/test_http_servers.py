@@ -13,7 +13,8 @@ import pytest
 
 from edge_agent.contract import Outcome
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.http import HttpProbe, HttpSettings
+from edge_agent.probes.http import HttpProbe
+from edge_agent.probes.http_settings import HttpSettings
 from edge_agent.probes.probe import Measurement, ProbeError
 from tests.edge_agent.http_server import OK, answering, ended, finished, get, server, until_closed
 

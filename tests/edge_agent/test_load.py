@@ -10,8 +10,9 @@ import pytest
 
 from edge_agent.contract import Outcome
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.load import LoadProbe, LoadSettings, Traffic, read_traffic
+from edge_agent.probes.load import LoadProbe, Traffic, read_traffic
 from edge_agent.probes.load_bins import SAMPLE, Bin, bin_of
+from edge_agent.probes.load_settings import LoadSettings
 from edge_agent.probes.probe import ProbeError
 from tests.edge_agent.columns import named
 

@@ -12,7 +12,8 @@ import pytest
 from edge_agent.contract import Outcome, Reading
 from edge_agent.discovery.messages import Neighbour
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.neighbour import NeighbourProbe, NeighbourSettings, pieces, question, rows
+from edge_agent.probes.neighbour import NeighbourProbe, pieces, question, rows
+from edge_agent.probes.neighbour_settings import NeighbourSettings
 from edge_agent.probes.probe import ProbeError
 from edge_agent.probes.route import Routes
 from tests.edge_agent.netns import needs_netns, run_in_netns

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
 from edge_agent.contract import Flag, Outcome, Reading
 from edge_agent.discovery.messages import Hop, PathRequest, write
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.path import PathProbe, PathSettings, differs, halves, rows, source_port
+from edge_agent.probes.path import PathProbe, differs, halves, rows, source_port
+from edge_agent.probes.path_settings import PathSettings
 from edge_agent.probes.probe import Measurement, ProbeError
 from edge_agent.probes.resolve import Endpoint, Resolver
 from tests.edge_agent.netns import needs_netns
@@ -88,14 +90,14 @@ def test_addresses_are_two_columns_and_half_an_address_of_ones_is_not_told() -> 
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({"hops": 65}, "hops is"),
-        ({"attempts": 0}, "attempts is"),
-        ({"spacing_ms": 900}, "do not fit timeout_s"),
+        (partial(PathSettings, hops=65), "hops is"),
+        (partial(PathSettings, attempts=0), "attempts is"),
+        (partial(PathSettings, spacing_ms=900), "do not fit timeout_s"),
     ],
 )
-def test_a_setting_out_of_range_is_named(wrong: dict[str, int], named: str) -> None:
+def test_a_setting_out_of_range_is_named(wrong: Callable[[], PathSettings], named: str) -> None:
     with pytest.raises(ValueError, match=f"probe.path: .*{named}"):
-        PathSettings(**wrong)
+        wrong()
 
 
 # --- the probe with a child that only talks -------------------------------------------------------
@@ -135,7 +137,7 @@ def test_a_link_local_target_is_on_the_vlan_of_its_link() -> None:
             asked.append(interface)
             raise ProbeError(Outcome.UNRESOLVED, "nowhere")
 
-    link = ProbedLink("a", target="fe80::1", interface="eth0", vlan=100)
+    link = ProbedLink("a", target="fe80::1", interface="eth0", vlan="100")
     with pytest.raises(ProbeError):
         asyncio.run(PathProbe(PathSettings(), Nowhere())(link))
     assert asked == ["eth0.100"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -40,9 +41,18 @@ def net() -> Iterator[Routed]:
         yield routed
 
 
-def trace(side: Side, *arguments: str) -> list[list[list[int | None]]]:
+def said(side: Side, *arguments: str) -> list[Any]:
     *found, _ = side.python(TRACE, *arguments).splitlines()
     return [json.loads(line) for line in found]
+
+
+def trace(side: Side, *arguments: str) -> list[list[list[int | None]]]:
+    return said(side, *arguments)
+
+
+def failure(side: Side, *arguments: str) -> tuple[str, str]:
+    ((outcome, message),) = said(side, *arguments)
+    return outcome, message
 
 
 def addresses(found: list[list[int | None]]) -> list[int | None]:
@@ -93,12 +103,11 @@ def test_a_trace_leaves_no_socket_no_child_and_no_scapy(net: Routed) -> None:
 
 @needs_netns
 def test_without_privilege_it_is_denied_with_what_it_needs(net: Routed) -> None:
-    ((outcome, message),) = trace(net.near, "nobody", "near0", net.target())
+    outcome, message = failure(net.near, "nobody", "near0", net.target())
     assert outcome == "DENIED"
-    assert "CAP_NET_RAW" in str(message)
+    assert "CAP_NET_RAW" in message
 
 
 @needs_netns
 def test_no_route_is_unreachable(net: Routed) -> None:
-    ((outcome, _),) = trace(net.nodes["far"], "", "192.0.2.1")
-    assert outcome == "UNREACHABLE"
+    assert failure(net.nodes["far"], "", "192.0.2.1")[0] == "UNREACHABLE"

@@ -13,10 +13,10 @@ from edge_agent.probes import SETTINGS, EchoSettings
 from edge_agent.probes.binding import ProbedLink
 
 
-def options(kind: str = "echo", target: str | None = "192.0.2.1", **given: object) -> Namespace:
+def options(kind: str = "echo", /, **given: object) -> Namespace:
     plain: dict[str, object] = dict.fromkeys(("count", "interval", "timeout", "port", "name", "key_file"))
     plain |= dict.fromkeys(("interface", "vlan", "source", "mark", "next_hop"))
-    return Namespace(**{**plain, "kind": kind, "target": target, "set": [], **given})
+    return Namespace(**{**plain, "kind": kind, "target": "192.0.2.1", "set": [], **given})
 
 
 def test_the_command_line_knows_every_probe_there_is() -> None:
@@ -55,7 +55,7 @@ def test_a_link_by_hand_is_kept_on_the_way_that_is_given() -> None:
 
 @pytest.mark.parametrize("name", ["interface", "neighbour"])
 def test_the_target_of_a_probe_of_an_interface_is_its_name(name: str) -> None:
-    assert link_of(name, options(name, "eth0")) == ProbedLink("eth0", interface="eth0")
+    assert link_of(name, options(name, target="eth0")) == ProbedLink("eth0", interface="eth0")
 
 
 def test_what_is_wrong_with_options_is_said_of_all_of_them_at_once() -> None:
@@ -99,4 +99,4 @@ def test_addresses_and_names_are_targets(target: str) -> None:
 
 
 def test_the_interface_may_be_given_by_its_option() -> None:
-    assert link_of("interface", options("interface", None, interface="eth0")).interface == "eth0"
+    assert link_of("interface", options("interface", target=None, interface="eth0")).interface == "eth0"

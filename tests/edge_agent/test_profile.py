@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.budget.limits import Limits
-from edge_agent.probes.echo import EchoSettings
+from edge_agent.probes.echo_settings import EchoSettings
 from edge_agent.probes.resolve import _numeric
 from edge_agent.profile import Profile
 from edge_agent.series import make_series

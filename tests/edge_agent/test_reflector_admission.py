@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from edge_agent.reflector.admission import MOST_SOURCES, Admission
@@ -141,17 +144,19 @@ def test_the_time_of_departure_is_learnt_from_the_fastest_of_the_last_replies() 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"allow": ("10.0.0.1/8",)}, "allow has '10.0.0.1/8'"),
-        ({"allow": ("everyone",)}, "allow has 'everyone'"),
-        ({"allow": (), "enabled": True}, "allow is empty"),
-        ({"listen": "eth0"}, "listen is 'eth0'"),
-        ({"port": 70_000}, "port is 70000"),
-        ({"port": 8620}, "port and train_port are both 8620"),
-        ({"packets_per_s": 0}, "packets_per_s is 0"),
-        ({"bulk_max_mb": 0}, "bulk_max_mb is 0"),
+        (partial(ReflectorSettings, allow=("10.0.0.1/8",)), "allow has '10.0.0.1/8'"),
+        (partial(ReflectorSettings, allow=("everyone",)), "allow has 'everyone'"),
+        (partial(ReflectorSettings, allow=(), enabled=True), "allow is empty"),
+        (partial(ReflectorSettings, listen="eth0"), "listen is 'eth0'"),
+        (partial(ReflectorSettings, port=70_000), "port is 70000"),
+        (partial(ReflectorSettings, port=8620), "port and train_port are both 8620"),
+        (partial(ReflectorSettings, packets_per_s=0), "packets_per_s is 0"),
+        (partial(ReflectorSettings, bulk_max_mb=0), "bulk_max_mb is 0"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(settings: dict[str, object], message: str) -> None:
+def test_settings_that_cannot_work_are_refused(
+    settings: Callable[[], ReflectorSettings], message: str
+) -> None:
     with pytest.raises(ValueError, match=r"^reflector: ") as caught:
-        ReflectorSettings(**settings)  # type: ignore[arg-type]
+        settings()
     assert message in str(caught.value)

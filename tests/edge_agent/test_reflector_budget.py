@@ -26,7 +26,8 @@ from edge_agent.probes.bulk_settings import BulkSettings
 from edge_agent.probes.capacity import CapacityProbe
 from edge_agent.probes.capacity_settings import CapacitySettings
 from edge_agent.probes.probe import Probe, ProbeError
-from edge_agent.probes.stamp import StampProbe, StampSettings
+from edge_agent.probes.stamp import StampProbe
+from edge_agent.probes.stamp_settings import StampSettings
 from edge_agent.probes.stamped_udp import Datagram, moment
 from edge_agent.probes.stamps import Control
 from edge_agent.reflector.reflector import Reflector

@@ -34,7 +34,7 @@ def test_each_series_reading_column_and_time_is_that_of_the_batch(
     assert len(given) == len(batch.readings)
     assert list(given.times) == [each.at_ms for each in batch.readings]
     assert (given.first_ms, given.last_ms) == (batch.first_ms, batch.last_ms)
-    seen = []
+    seen: list[int] = []
     for series in given.series:
         table = given.tables[series.kind.code]
         for position in series.positions:

@@ -168,7 +168,7 @@ def test_a_cancelled_round_leaves_no_socket_open() -> None:
             return "out"
 
         far.fate = lose
-        task = asyncio.create_task(stamp(LINK))  # type: ignore[arg-type]
+        task = asyncio.create_task(stamp(LINK))
         await arrived.wait()
         task.cancel()
         await asyncio.wait([task])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -53,18 +54,25 @@ def test_a_packet_whose_wait_has_not_run_out_is_in_flight() -> None:
     assert (got["sent"], got["in_flight"], got["lost_out"]) == (1, 1, None)
 
 
-def reply_to(near: Session, **fields: int) -> bytes:
-    """A reply to the session's first packet, but for these fields."""
-    sample = near.samples[0]
-    honest = ReflectedPacket(0, 1, 1, near.ssid, 1, 0, sample.timestamp, 1, 63)
-    return encode_reflected(replace(honest, **fields), near.key)
+def honest(near: Session) -> ReflectedPacket:
+    """What answers the session's first packet."""
+    return ReflectedPacket(0, 1, 1, near.ssid, 1, 0, near.samples[0].timestamp, 1, 63)
 
 
-@pytest.mark.parametrize("fields", [{"ssid": 78}, {"sender_timestamp": 5}, {"sender_sequence": 1}])
-def test_a_reply_with_a_forged_or_foreign_field_is_no_answer(fields: dict[str, int]) -> None:
+LIES: list[Callable[[ReflectedPacket], ReflectedPacket]] = [
+    lambda reply: replace(reply, ssid=78),
+    lambda reply: replace(reply, sender_timestamp=5),
+    lambda reply: replace(reply, sender_sequence=1),
+]
+
+
+@pytest.mark.parametrize("lie", LIES, ids=["ssid", "sender_timestamp", "sender_sequence"])
+def test_a_reply_with_a_forged_or_foreign_field_is_no_answer(
+    lie: Callable[[ReflectedPacket], ReflectedPacket],
+) -> None:
     near = session()
     near.packet(moment(0))
-    near.received(reply_to(near, **fields), moment(MS), 62)
+    near.received(encode_reflected(lie(honest(near)), near.key), moment(MS), 62)
     got = columns(near)
     assert (got["received"], got["foreign"], got["corrupt"]) == (0, 1, 0)
 
@@ -72,7 +80,7 @@ def test_a_reply_with_a_forged_or_foreign_field_is_no_answer(fields: dict[str, i
 def test_a_reflector_older_than_session_ids_is_understood() -> None:
     near = session()
     near.packet(moment(0))
-    near.received(reply_to(near, ssid=0), moment(MS), 62)
+    near.received(encode_reflected(replace(honest(near), ssid=0), near.key), moment(MS), 62)
     assert columns(near)["received"] == 1
 
 
@@ -89,7 +97,7 @@ def test_a_reply_signed_with_another_key_is_corrupt() -> None:
     near, forger = session(KEY), session(b"another key 1234")
     near.packet(moment(0))
     forger.samples = near.samples
-    near.received(reply_to(forger), moment(MS), 62)
+    near.received(encode_reflected(honest(forger), forger.key), moment(MS), 62)
     assert columns(near)["corrupt"] == 1
 
 
@@ -106,5 +114,5 @@ def test_what_a_hostile_reflector_can_make_it_remember_is_bounded() -> None:
     near = session()
     near.packet(moment(0))
     for number in range(1_000):
-        near.received(reply_to(near, sequence=number), moment(MS), 62)
+        near.received(encode_reflected(replace(honest(near), sequence=number), near.key), moment(MS), 62)
     assert len(near._numbers) <= 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,12 +32,12 @@ def test_whatever_is_lost_of_the_closing_packets_an_answer_is_the_truth(
 
 @given(FATES, st.randoms(use_true_random=False), st.booleans(), st.sampled_from([None, KEY]))
 def test_loss_is_told_apart_by_direction_whatever_the_pattern_and_the_order(
-    fates: list[str], order: object, shuffle: bool, key: bytes | None
+    fates: list[str], order: random.Random, shuffle: bool, key: bytes | None
 ) -> None:
     near, far = session(key), Far(key)
     packets = [(near.packet(moment(turn * MS)), fate) for turn, fate in enumerate(fates)]
     if shuffle:
-        order.shuffle(packets)  # type: ignore[attr-defined]
+        order.shuffle(packets)
     replies = [(far.reflect(data, 50 * MS), fate) for data, fate in packets if fate != "out"]
     closing = far.reflect(near.packet(moment(100 * MS), measures=False), 110 * MS)
     for reply, fate in [*replies, (closing, "both")]:

@@ -29,8 +29,10 @@ def test_a_status_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_reading_of_any_kind_comes_back(kind: str, tmp_path: Path) -> None:
     largest = {column.name: column.maximum for column in KINDS[kind].columns}
-    seen = (Seen(Reading("a", kind, 1, row(kind, **largest), Flag(7)), 1.0),)
-    seen += (Seen(not_measured("b", kind, 2, Outcome.OVER_BUDGET), 2.0),)
+    seen = (
+        Seen(Reading("a", kind, 1, row(kind, **largest), Flag(7)), 1.0),
+        Seen(not_measured("b", kind, 2, Outcome.OVER_BUDGET), 2.0),
+    )
     write(tmp_path / "status", replace(STATUS, seen=seen))
     assert read(tmp_path / "status").seen == seen
 

@@ -10,7 +10,7 @@ from edge_agent.probes.timetable import Timetable
 
 def test_nothing_is_taken_before_its_time() -> None:
     timetable: Timetable[str] = Timetable()
-    assert timetable.next_ms is None and timetable.take(10**9, 5) == []
+    assert (timetable.next_ms, timetable.take(10**9, 5)) == (None, [])
     timetable.add(7, "a")
     assert timetable.next_ms == 7 and timetable.take(6, 5) == []
     assert timetable.take(7, 5) == ["a"] and timetable.next_ms is None

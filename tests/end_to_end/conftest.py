@@ -35,17 +35,16 @@ class Cloud:
         return done
 
     def client(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=self.connection["endpoint_url"],
+        session: Any = boto3.Session(  # the service is known only when it runs
             region_name=self.connection["region"],
             aws_access_key_id=self.connection["access_key_id"],
             aws_secret_access_key=self.connection["secret_access_key"],
         )
+        return session.client(service, endpoint_url=self.connection["endpoint_url"])
 
     def output(self, key: str) -> str:
         stack = self.client("cloudformation").describe_stacks(StackName=self.connection["stack"])["Stacks"][0]
-        return next(each["OutputValue"] for each in stack["Outputs"] if each["OutputKey"] == key)
+        return str(next(each["OutputValue"] for each in stack["Outputs"] if each["OutputKey"] == key))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import EndpointConnectionError
 
@@ -20,6 +20,9 @@ from infrastructure.local.iot.bridge import Bridge, Source
 from infrastructure.local.process import free_port
 from infrastructure.local.state import Counters
 from tests.infrastructure.parts import Engine, Gateway, Identity, enrol, eventually, state_folder
+
+if TYPE_CHECKING:
+    from mypy_boto3_iot.type_defs import TopicRulePayloadTypeDef
 
 AT_MS = 1_795_000_000_123
 SQL = (
@@ -96,14 +99,14 @@ def opened(running_engine: Engine, folder: Path) -> Iterator[World]:
 
 
 def put_rule(clients: Clients, name: str, stream: str, disabled: bool = False) -> None:
-    payload = {
+    payload: TopicRulePayloadTypeDef = {
         "sql": SQL,
         "awsIotSqlVersion": "2016-03-23",
         "ruleDisabled": disabled,
         "actions": [{"kinesis": {"streamName": stream, "partitionKey": "${topic(2)}", "roleArn": "r"}}],
         "errorAction": {"s3": {"bucketName": name, "key": "rule-errors/${newuuid()}", "roleArn": "r"}},
     }
-    clients.iot.create_topic_rule(ruleName=name, topicRulePayload=cast("Any", payload))
+    clients.iot.create_topic_rule(ruleName=name, topicRulePayload=payload)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -27,6 +27,9 @@ from tests.infrastructure.bridge_world import (
     put_rule,
 )
 from tests.infrastructure.parts import Engine, enrol, eventually
+
+if TYPE_CHECKING:
+    from mypy_boto3_iot.type_defs import TopicRulePayloadTypeDef
 
 
 @pytest.fixture
@@ -147,7 +150,7 @@ def test_a_topic_that_the_policy_allows_and_the_rule_does_not_know_is_refused_an
     identity = world.enrolled("gw")
     world.clients.iot.replace_topic_rule(
         ruleName=world.source.rule,
-        topicRulePayload=cast("Any", _payload_with_filter(world, "v2/+/m")),
+        topicRulePayload=_payload_with_filter(world, "v2/+/m"),
     )
     with bridged(world) as counters:
         gateway = world.gateway(identity)
@@ -159,8 +162,9 @@ def test_a_topic_that_the_policy_allows_and_the_rule_does_not_know_is_refused_an
 def test_a_rule_that_becomes_something_not_understood_ends_the_part_by_name(world: World) -> None:
     bridge = Bridge(world.clients, world.source, Counters(), lambda: AT_MS)
     bridge.start()
-    payload = {**_payload_with_filter(world, "v1/+/m"), "sql": "SELECT * FROM 'v1/+/m'"}
-    world.clients.iot.replace_topic_rule(ruleName=world.source.rule, topicRulePayload=cast("Any", payload))
+    payload = _payload_with_filter(world, "v1/+/m")
+    payload["sql"] = "SELECT * FROM 'v1/+/m'"
+    world.clients.iot.replace_topic_rule(ruleName=world.source.rule, topicRulePayload=payload)
     eventually(lambda: bool(bridge.failure()))
     bridge.stop()
     assert bridge.failure().startswith("RuleError: '*' in the SELECT list is not understood")
@@ -202,7 +206,11 @@ def _errors(world: World) -> list[dict[str, Any]]:
     return [json.loads(body) for body in bodies]
 
 
-def _payload_with_filter(world: World, topic_filter: str) -> dict[str, Any]:
-    payload = dict(world.clients.iot.get_topic_rule(ruleName=world.source.rule)["rule"])
-    kept = {key: payload[key] for key in ("awsIotSqlVersion", "actions", "errorAction")}
-    return {**kept, "sql": SQL.replace("v1/+/m", topic_filter)}
+def _payload_with_filter(world: World, topic_filter: str) -> TopicRulePayloadTypeDef:
+    rule = world.clients.iot.get_topic_rule(ruleName=world.source.rule)["rule"]
+    return {
+        "awsIotSqlVersion": rule["awsIotSqlVersion"],
+        "actions": rule["actions"],
+        "errorAction": rule["errorAction"],
+        "sql": SQL.replace("v1/+/m", topic_filter),
+    }

@@ -14,7 +14,7 @@ from infrastructure.demo_agent import default_route, targets
 from infrastructure.live import Figures, Snapshot, draw, plain, rate
 
 
-def snapshot(at_s: float, lag_ms: int = 0, failed: tuple[str, ...] = (), **counts: int) -> Snapshot:
+def snapshot(at_s: float, lag_ms: int = 0, failed: tuple[str, ...] = (), /, **counts: int) -> Snapshot:
     return Snapshot(at_s, {"measured": 0, "acknowledged": 0, **counts}, lag_ms, failed)
 
 
@@ -43,7 +43,7 @@ def test_a_plain_line_fits_a_terminal_and_names_a_failed_part() -> None:
     )
     assert len(line) <= 80
     assert "FAILED" not in line
-    assert "broker FAILED" in plain(snapshot(40, failed=("broker",)), 40)
+    assert "broker FAILED" in plain(snapshot(40, 0, ("broker",)), 40)
 
 
 def test_figures_are_what_the_parts_have_written(tmp_path: Path) -> None:

@@ -80,8 +80,9 @@ def test_down_ends_what_a_crashed_supervisor_left_and_no_process_of_another_time
     cloud = stopped_cloud
     cloud.state.create()
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as stranger:
-        mark = {"name": "child", "pid": stranger.pid, "created": psutil.Process(stranger.pid).create_time()}
-        cloud.state.processes.write_text(json.dumps([{**mark, "created": mark["created"] - 100.0}]))
+        created = psutil.Process(stranger.pid).create_time()
+        mark = {"name": "child", "pid": stranger.pid, "created": created}
+        cloud.state.processes.write_text(json.dumps([{**mark, "created": created - 100.0}]))
         assert cloud.run("down").stdout == f"no local cloud is running in {cloud.state.path}\n"
         assert stranger.poll() is None
         cloud.state.processes.write_text(json.dumps([mark]))

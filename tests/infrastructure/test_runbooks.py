@@ -7,7 +7,7 @@ import re
 import pytest
 
 from cloud import gaps_watch, rollup_pass
-from cloud.latest_store import Taken
+from cloud.latest_telling import Taken
 from infrastructure.package import FILES, ROOT
 from tests.translated import Template, of_type, translated, written
 

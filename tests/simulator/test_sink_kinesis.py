@@ -108,7 +108,17 @@ def test_calls_stay_within_the_limits_of_the_api() -> None:
 UNREACHABLE = EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
 THROTTLED = ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "PutRecords")
 DENIED = ClientError(
-    {"Error": {"Code": "AccessDeniedException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}, "PutRecords"
+    {
+        "Error": {"Code": "AccessDeniedException"},
+        "ResponseMetadata": {
+            "RequestId": "r",
+            "HostId": "",
+            "HTTPStatusCode": 400,
+            "HTTPHeaders": {},
+            "RetryAttempts": 0,
+        },
+    },
+    "PutRecords",
 )
 
 

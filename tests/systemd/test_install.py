@@ -83,13 +83,13 @@ def test_a_second_run_keeps_the_config_the_key_and_the_spool(root: Path, enrolle
         shutil.copy(enrolled / name, root / CONFIG.parent)
     journal = SPOOL / "journal-00000001.log"
     (root / SPOOL).mkdir()
-    for name in (journal, FORMER_SPOOL):
-        (root / name).write_bytes(b"readings")
-    before = {name: (root / name).read_bytes() for name in (CONFIG, KEY, journal, FORMER_SPOOL)}
+    for spool in (journal, FORMER_SPOOL):
+        (root / spool).write_bytes(b"readings")
+    before = {file: (root / file).read_bytes() for file in (CONFIG, KEY, journal, FORMER_SPOOL)}
     done = install("--root", root, "--from", wheel)
 
     assert done.returncode == 0, done.stderr
-    assert {name: (root / name).read_bytes() for name in before} == before
+    assert {file: (root / file).read_bytes() for file in before} == before
 
 
 def test_a_bad_config_is_named_and_keeps_the_agent_from_starting(

@@ -14,8 +14,10 @@ from typing import Any
 
 from edge_agent.contract import KINDS
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.echo import EchoProbe, EchoSettings
-from edge_agent.probes.load import LoadProbe, LoadSettings
+from edge_agent.probes.echo import EchoProbe
+from edge_agent.probes.echo_settings import EchoSettings
+from edge_agent.probes.load import LoadProbe
+from edge_agent.probes.load_settings import LoadSettings
 
 SINK_PORT = 9009
 CYCLE_S = 0.025

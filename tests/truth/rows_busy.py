@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from edge_agent.contract import KINDS
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.echo import EchoProbe, EchoSettings
+from edge_agent.probes.echo import EchoProbe
+from edge_agent.probes.echo_settings import EchoSettings
 from tests.truth.lab import FAR, Lab, Side
 from tests.truth.matching import identifiers, round_trips_ns
 from tests.truth.report import Case, Row, judge, wire_late_us

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from edge_agent.probes.echo import EchoSettings
+from edge_agent.probes.echo_settings import EchoSettings
 from tests.truth.lab import FAR, FAR6, Lab
 from tests.truth.matching import answers, fates, replies, requests, round_trips_ns
 from tests.truth.passage import Passage

@@ -16,7 +16,8 @@ from typing import Any
 
 from edge_agent.contract import KINDS
 from edge_agent.probes.binding import ProbedLink
-from edge_agent.probes.stamp import StampProbe, StampSettings
+from edge_agent.probes.stamp import StampProbe
+from edge_agent.probes.stamp_settings import StampSettings
 from edge_agent.reflector.admission import Admission
 from edge_agent.reflector.settings import ReflectorSettings
 from edge_agent.reflector.stamp_responder import StampResponder

@@ -1,6 +1,8 @@
 """The model of a direction: delay, order, rate, queue, bucket, slots, aggregates and seeds."""
 
 import random
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -140,10 +142,13 @@ def test_an_aggregate_that_is_full_makes_room_for_the_next() -> None:
     assert left == [5 * MS, 5 * MS, 7 * MS]
 
 
-@pytest.mark.parametrize("wrong", [{"slot_ms": 5}, {"bucket_bytes": 1}, {"rate_kbps": 100, "slot_ms": 1}])
-def test_a_shape_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [partial(Shape, slot_ms=5), partial(Shape, bucket_bytes=1), partial(Shape, rate_kbps=100, slot_ms=1)],
+)
+def test_a_shape_that_cannot_be_is_refused(wrong: Callable[[], Shape]) -> None:
     with pytest.raises(ValueError, match="rate_kbps"):
-        Shape(**wrong)  # type: ignore[arg-type]
+        wrong()
 
 
 def test_frames_never_leave_before_they_came() -> None:
