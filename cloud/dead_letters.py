@@ -90,6 +90,10 @@ def _text(given: dict[str, Any], name: str) -> str:
     value = given.get(name)
     if not isinstance(value, str):
         raise LetterError(f"field {name} is missing or not a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise LetterError(f"field {name} is not Unicode") from exc
     return value
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from cloud import display, plan_model, plan_naive, plan_prices, plan_sizes
+from cloud.arguments import whole
 from cloud.display import Column
 from cloud.plan_fleet import PROVISIONED, STREAMS, Fleet, Line, Needs, Plan
 from cloud.plan_prices import Prices
@@ -46,8 +47,8 @@ def compare(fleet: Fleet, prices: Prices) -> Comparison:
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `plan`."""
     parser = subparsers.add_parser("plan", help="needs and monthly bill of a fleet", description=__doc__)
-    parser.add_argument("--gateways", type=_whole(1, 10_000_000), default=1_000, metavar="N")
-    parser.add_argument("--links", type=_whole(1, 500), default=10, metavar="N", help="links of a gateway")
+    parser.add_argument("--gateways", type=whole(1, 10_000_000), default=1_000, metavar="N")
+    parser.add_argument("--links", type=whole(1, 500), default=10, metavar="N", help="links of a gateway")
     parser.add_argument(
         "--interval", type=_seconds(0.1, 86_400), default=10.0, metavar="TIME", help="between readings (10s)"
     )
@@ -55,7 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--batch", type=_seconds(1, 3_600), default=60.0, metavar="TIME", help="between batches (1m)"
     )
     parser.add_argument(
-        "--retention", type=_whole(2, 3_650), default=30, metavar="DAYS", help="of readings (%(default)s)"
+        "--retention", type=whole(2, 3_650), default=30, metavar="DAYS", help="of readings (%(default)s)"
     )
     parser.add_argument("--stream", choices=STREAMS, default=PROVISIONED, help="mode of the Kinesis stream")
     parser.add_argument(
@@ -187,18 +188,6 @@ def _time(seconds: float) -> str:
 
 
 # --- the command line -----------------------------------------------------------------------------
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    """A whole number within bounds; digits may be grouped with _ or ,."""
-
-    def parse(text: str) -> int:
-        digits = text.replace(",", "").replace("_", "")
-        if not (digits.isascii() and digits.isdigit() and low <= int(digits[:12]) <= high):
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low:,} to {high:,}")
-        return int(digits)
-
-    return parse
 
 
 _TIME = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|[smhd]?)")

@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 
 from cloud.target import TargetError
 
+MAX_BYTES = 1 << 20
+"""Of a price list; the shipped one has less than a hundredth."""
 SHIPPED = Path(__file__).with_name("prices.toml")
 NAMES = (
     *("iot_connection", "iot_message", "iot_rule", "iot_action"),
@@ -56,7 +58,11 @@ class Prices:
 def load(path: Path = SHIPPED) -> Prices:
     """The price list in a file; raises TargetError with one line for a file that is not one."""
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            _refuse(path, f"more than {MAX_BYTES:,} B are no price list")
+        given = tomllib.loads(content.decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         raise TargetError(f"{path}: {_reason(exc)}", 2) from exc
     _only(given, _HEAD, path, "the list")

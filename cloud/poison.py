@@ -8,8 +8,8 @@ from typing import NamedTuple
 from cloud import keys
 from cloud.keys import Item
 
-KEPT_BYTES = 32_768
-"""Bytes of a payload that the quarantine keeps; a longer one is cut, and said to be."""
+KEPT_BYTES = 131_072
+"""Bytes that the quarantine keeps: a payload as long as AWS IoT takes; more is cut, and said to be."""
 REASON_LENGTH = 300
 NAME_LENGTH = 128
 WHOLE = "envelope"

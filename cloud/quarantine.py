@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from cloud import display, dump, keys, quarantine_reading, quarantine_replay, queries
+from cloud.arguments import whole
 from cloud.display import Column
 from cloud.poison import Quarantined
 from cloud.target import Target, TargetError, add_options, from_arguments
@@ -35,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_options(listing)
     _add_day(listing)
     listing.add_argument(
-        "--limit", type=_count, default=SHOWN, metavar="N", help="records at most (%(default)s)"
+        "--limit", type=whole(1, 1_000_000), default=SHOWN, metavar="N", help="records at most (%(default)s)"
     )
     listing.add_argument("--json", action="store_true", help="for machines, with the payloads in base64")
     show = actions.add_parser("show", help="one record whole: reason, position and content")
@@ -69,13 +70,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_day(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--day", metavar="WHEN", default="now", help="a UTC day: 2026-11-22, or 1d (ago)")
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:

@@ -73,6 +73,8 @@ def _put_back(
         entry = replay.entry(record, repaired)
     except ReplayError as exc:
         return Result(record, REFUSED, str(exc))
+    if record.code == "conflict" and not args.force:
+        return Result(record, REFUSED, "it would replace the batch that is stored (--force puts it back)")
     verdict = replay.verdict(entry, target.outputs().get("AllowDirect") == "true", now_ms)
     if verdict and not args.force:
         return Result(record, REFUSED, f"it would be set aside again (--force puts it back): {verdict}")

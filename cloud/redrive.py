@@ -10,6 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cloud import dead_letters, display, stream
+from cloud.arguments import whole
 from cloud.dead_letters import DISCARDED, PREFIXES, RULE_ERRORS, LetterError
 from cloud.progress import watched
 from cloud.target import Target, TargetError, add_options, failures, from_arguments
@@ -17,7 +18,6 @@ from cloud.target import Target, TargetError, add_options, failures, from_argume
 REDRIVEN = "redriven/"
 """Where objects go once their records are in the stream; the bucket's lifecycle removes them."""
 SOURCES = {"all": PREFIXES, "rule": (RULE_ERRORS,), "mapping": (DISCARDED,)}
-_GONE = ("NoSuchKey", "404", "NotFound")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +51,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_options(parser)
     parser.add_argument("--source", choices=SOURCES, default="all", help="whose (%(default)s)")
-    parser.add_argument("--limit", type=_count, metavar="N", help="objects at most")
+    parser.add_argument("--limit", type=whole(1, 1_000_000), metavar="N", help="objects at most")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument("--json", action="store_true", help="for machines")
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -101,7 +94,7 @@ def redrive(target: Target, letter: Letter, dry_run: bool = False) -> Result:
         try:
             body = s3.get_object(Bucket=bucket, Key=letter.key)["Body"].read()
         except ClientError as exc:
-            if exc.response["Error"].get("Code") in _GONE:
+            if _is_gone(exc):
                 return Result(letter, 0, gone=True)
             raise
     try:
@@ -118,12 +111,21 @@ def redrive(target: Target, letter: Letter, dry_run: bool = False) -> Result:
         # One that the stream will never take (too large) must not hold up the others.
         return Result(letter, 0, str(exc))
     with failures(target):
-        s3.copy_object(
-            Bucket=bucket, Key=REDRIVEN + letter.key, CopySource={"Bucket": bucket, "Key": letter.key}
-        )
+        try:
+            s3.copy_object(
+                Bucket=bucket, Key=REDRIVEN + letter.key, CopySource={"Bucket": bucket, "Key": letter.key}
+            )
+        except ClientError as exc:
+            if _is_gone(exc):
+                return Result(letter, 0, gone=True)
+            raise
         # A crash before this puts the records back once more, which changes no table.
         s3.delete_object(Bucket=bucket, Key=letter.key)
     return Result(letter, len(entries))
+
+
+def _is_gone(error: ClientError) -> bool:
+    return error.response["Error"].get("Code") in ("NoSuchKey", "404", "NotFound")
 
 
 def _say(results: Sequence[Result], target: Target, dry_run: bool) -> None:

@@ -38,7 +38,7 @@ def accept(record: object, allow_direct: bool, now_ms: int) -> Arrival | Poison:
         envelope = decode.unwrap(position, payload)
         thing, client, direct = envelope.thing, envelope.client, envelope.direct
         # One that claims to be of years to come would be shown in none of the days that anybody lists.
-        at_ms, payload = min(envelope.rx_ms, at_ms + DAY_MS), envelope.payload
+        at_ms, payload = min(envelope.rx_ms, now_ms + DAY_MS), envelope.payload
         return validate(decode.decode(envelope), allow_direct)
     except Rejected as rejected:
         return reject(rejected, position, thing, at_ms, payload, client, direct)

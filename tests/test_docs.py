@@ -89,6 +89,20 @@ def test_every_option_that_the_programs_section_names_exists(program: str) -> No
     assert named <= known
 
 
+@pytest.mark.parametrize("name", ["README.md", "infrastructure/runbooks.md", "infrastructure/template.yaml"])
+def test_every_linkview_command_that_is_written_down_exists(name: str) -> None:
+    known = commands("linkview")
+    text = (ROOT / name).read_text(encoding="utf-8")
+    written = re.findall(r"(?:^|`|; )(linkview [a-z]+)(?: ([a-z]+))?([^`#\n]*)", text, re.MULTILINE)
+
+    assert written
+    for command, second, rest in written:
+        assert command in known
+        inner = f"{command} {second}"
+        options = known[inner] if inner in known else known[command]
+        assert set(re.findall(r"--[a-z-]+", rest)) <= set(options), (command, rest)
+
+
 def test_every_option_of_the_installer_is_in_the_readme() -> None:
     script = ROOT / "systemd" / "install.sh"
     text = subprocess.run([str(script), "--help"], capture_output=True, text=True, timeout=60).stdout

@@ -47,7 +47,11 @@ def describe_reading(reading: Reading) -> dict[str, Any]:
 
 def decode_json(data: bytes) -> Batch:
     """The batch in its JSON form; raises ContractError, or what Python raises for damaged text."""
-    batch = _batch(json.loads(data))
+    given = json.loads(data)
+    try:
+        batch = _batch(given)
+    except KeyError as exc:
+        raise ContractError(f"{exc.args[0]!r} is missing") from exc
     check(batch)
     return batch
 
@@ -56,6 +60,10 @@ def _batch(given: Mapping[str, Any]) -> Batch:
     version = _typed(given["version"], int, "version")
     require(version == VERSION, f"version {version} is not known")
     _known(given, ("version", "links", *Batch.__slots__), "the batch")
+    for link in given.get("links", ()):
+        require(isinstance(link, dict), "a link is not an object")
+        _known(link, Link.__slots__, "a link")
+        require("id" in link, "a link lacks 'id'")
     links = tuple(Link(**link) for link in given.get("links", ()))
     for link in links:
         require(
@@ -69,12 +77,27 @@ def _batch(given: Mapping[str, Any]) -> Batch:
         int(_typed(given["epoch"], str, "epoch"), 16),
         _typed(given["first_sequence"], int, "first_sequence"),
         _typed(given["sealed_ms"], int, "sealed_ms"),
-        tuple(_reading_from_json(reading) for reading in _typed(given["readings"], list, "readings")),
+        tuple(
+            _numbered(number, reading)
+            for number, reading in enumerate(_typed(given["readings"], list, "readings"))
+        ),
         links,
     )
 
 
 _READING_FIELDS = ("link", "kind", "at_ms", "flags", "outcome")
+
+
+def _numbered(number: int, given: Mapping[str, Any]) -> Reading:
+    """A reading whose error says which it is, counted from 0."""
+    try:
+        return _reading_from_json(given)
+    except ContractError as exc:
+        raise ContractError(f"reading {number}: {exc}") from exc
+    except KeyError as exc:
+        raise ContractError(f"reading {number}: {exc.args[0]!r} is missing or not known") from exc
+    except (TypeError, AttributeError) as exc:
+        raise ContractError(f"reading {number}: it or a field of it has the wrong type") from exc
 
 
 def _reading_from_json(given: Mapping[str, Any]) -> Reading:
@@ -86,12 +109,13 @@ def _reading_from_json(given: Mapping[str, Any]) -> Reading:
     flags = Flag.NONE
     for name in given.get("flags", ()):
         flags |= Flag[name.upper()]
-    values = map(given.get, columns)
     return Reading(
         _typed(given["link"], str, "link"),
         kind.name,
         _typed(given["at_ms"], int, "at_ms"),
-        tuple(None if value is None else _typed(value, int, "a column") for value in values),
+        tuple(
+            None if (value := given.get(column)) is None else _typed(value, int, column) for column in columns
+        ),
         flags,
         Outcome[given.get("outcome", "measured").upper()],
     )

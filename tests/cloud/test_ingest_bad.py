@@ -91,9 +91,9 @@ def test_a_record_whose_data_are_not_base64_is_quarantined(cloud: Cloud) -> None
 
 
 def test_a_large_poisonous_payload_is_kept_in_part_and_said_to_be(cloud: Cloud) -> None:
-    cloud.ingest(records(envelope(b"y" * 50_000)))
+    cloud.ingest(records(envelope(b"y" * 140_000)))
     found = poison.parse(cloud.items("quarantine")[0])
-    assert (found.size, len(found.payload), found.truncated) == (50_000, 32_768, True)
+    assert (found.size, len(found.payload), found.truncated) == (140_000, 131_072, True)
 
 
 def test_the_log_names_a_quarantined_record_and_never_holds_its_payload(cloud: Cloud) -> None:
@@ -107,10 +107,10 @@ def test_the_log_names_a_quarantined_record_and_never_holds_its_payload(cloud: C
 CONTENT = {
     "another version": (as_json(version=2), "version 2 is not known"),
     "another version, packed": (b"\x02" + encode(batch())[1:], "version 2 is not known"),
-    "a number as text": (with_reading(rtt_min_us="7"), "a column is not int"),
-    "a fraction": (with_reading(sent=1.5), "a column is not int"),
-    "a truth value": (with_reading(sent=True), "a column is not int"),
-    "NaN": (with_reading(rtt_min_us=float("nan")), "a column is not int"),
+    "a number as text": (with_reading(rtt_min_us="7"), "reading 0: rtt_min_us is not int"),
+    "a fraction": (with_reading(sent=1.5), "reading 0: sent is not int"),
+    "a truth value": (with_reading(sent=True), "reading 0: sent is not int"),
+    "NaN": (with_reading(rtt_min_us=float("nan")), "reading 0: rtt_min_us is not int"),
     "infinity": (with_reading(at_ms=float("inf")), "at_ms is not int"),
     "a negative number": (with_reading(sent=-1), "sent -1 is not within 0 to"),
     "a number too large for its column": (with_reading(sent=1 << 16), "sent 65536 is not within 0 to"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +174,10 @@ def test_the_plan_reckons_with_the_template_that_is_deployed() -> None:
     ingest = resources["IngestFunction"]["Properties"]
     mapping = ingest["Events"]["Mapping"]["Properties"]
     assert of_type.count("AWS::DynamoDB::Table") == plan_aws.TABLES
-    assert of_type.count("AWS::CloudWatch::Alarm") <= plan_aws.ALARMS
+    assert of_type.count("AWS::CloudWatch::Alarm") == plan_aws.ALARMS
+    assert of_type.count("AWS::CloudWatch::Dashboard") == plan_aws.DASHBOARDS
+    shown = re.findall(r'"Linkpulse", "(\w+)"', resources["Dashboard"]["Properties"]["DashboardBody"])
+    assert len(set(shown)) == plan_aws.METRICS, "tests of the runbooks hold the dashboard to the code"
     assert ingest["MemorySize"] / 1024 == plan_aws.INGEST_GB
     assert mapping["BatchSize"] == plan_aws.BATCH_RECORDS
     assert mapping["MaximumBatchingWindowInSeconds"] == plan_aws.BATCH_WINDOW_S

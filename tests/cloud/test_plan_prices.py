@@ -65,6 +65,11 @@ def test_a_price_list_that_is_not_one_is_one_line_that_names_what_is_wrong(
     assert str(given) in said
 
 
+def test_a_price_file_without_an_end_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert linkview.main(["plan", "--prices", "/dev/zero"]) == 2
+    assert "more than 1,048,576 B are no price list" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe", None])
 def test_a_price_file_that_cannot_be_read_is_one_line(
     content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]

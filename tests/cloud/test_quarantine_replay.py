@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloud import poison, replay
+from cloud.decode import MAX_PAYLOAD
 from cloud.poison import Poison, Position, Quarantined
 from cloud.target import Target
 from edge_agent.contract import decode, encode, encode_json
@@ -139,12 +140,19 @@ def test_the_envelope_of_a_replay_holds_the_first_reception_time() -> None:
 
 
 def test_a_cut_record_is_put_back_only_with_its_whole_content(aside: Aside, tmp_path: Path) -> None:
-    aside.cloud.ingest(records(envelope(b"y" * 50_000)))
+    aside.cloud.ingest(records(envelope(b"y" * 140_000)))
     (found,) = listed(aside)
     code, out, _ = aside.run("quarantine", "replay", found["id"], "--force")
     assert code == 1
-    assert "only 32,768 of its 50,000 B are kept" in out
+    assert "only 131,072 of its 140,000 B are kept" in out
     assert aside.ingest() == 0
+
+
+def test_the_longest_payload_that_aws_iot_takes_is_kept_whole(aside: Aside) -> None:
+    aside.cloud.ingest(records(envelope(b"y" * MAX_PAYLOAD)))
+    (found,) = listed(aside)
+    assert not found["truncated"]
+    assert len(base64.b64decode(found["payload_base64"])) == MAX_PAYLOAD
 
 
 @pytest.mark.parametrize(

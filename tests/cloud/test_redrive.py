@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from cloud import __main__ as linkview
 from cloud import dead_letters, redrive, stream
 from cloud.dead_letters import LetterError
 from cloud.target import Target, TargetError
@@ -133,6 +134,16 @@ def test_one_source_and_a_limit_leave_the_rest(aside: Aside) -> None:
     put(aside, BATCH_KEY, discarded(envelope(batch("gw-2"))))
     aside.run("redrive", "--source", "rule", "--limit", "2")
     assert [key for key in aside.objects() if not key.startswith("redriven/")] == [BATCH_KEY, "rule-errors/2"]
+
+
+@pytest.mark.parametrize("command", [("redrive",), ("quarantine", "list")])
+def test_a_limit_that_is_no_number_is_said_in_words(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        linkview.main([*command, "--limit", "x"])
+    assert caught.value.code == 2
+    assert "'x' is no whole number from 1 to 1,000,000" in capsys.readouterr().err
 
 
 def test_an_object_that_another_redrive_took_meanwhile_is_no_error(aside: Aside) -> None:
