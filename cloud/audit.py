@@ -24,7 +24,6 @@ from rich.table import Table
 from cloud.audit_compare import SHOWN, Report, Tables, TruthError, read_tables, settle, truth
 from cloud.audit_items import utc
 from cloud.audit_ledger import Ledger
-from cloud.display import Output
 from cloud.target import Target, add_options, failures, from_arguments
 
 
@@ -81,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_describe(report), indent=2))
     else:
-        _show(report, Output(soft_wrap=True, highlight=False))
+        _show(report, Console(soft_wrap=True, highlight=False))
     return 0 if report.exact else 1
 
 

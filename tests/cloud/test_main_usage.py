@@ -46,7 +46,7 @@ def test_a_stack_that_is_not_there_is_one_line_and_exit_1(
     assert said.err.count("\n") == 1
 
 
-SAYS = ("print('x' * 10_000_000)", "display.console().print('x' * 10_000_000)")
+SAYS = ("print('x' * 10_000_000)", "display.console().print('x' * 300_000)")
 """What a command prints by itself, and through a console."""
 
 
