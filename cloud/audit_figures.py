@@ -53,6 +53,12 @@ _SENT_PLACES = {kind: _places(kind, "sent")[0] for kind in _REPLIES}
 _IN_FLIGHT_PLACES = {kind: _places(kind, "in_flight")[0] for kind in ("echo", "stamp")}
 _MEASURE_PLACES = {kind: tuple(_places(kind, each) for each in given) for kind, given in _MEASURES.items()}
 _UP_PLACE, _PERIOD_PLACE = (_places("interface", name)[0] for name in ("up", "period_ms"))
+_MOST_KBPS = (1 << 64) - 1
+
+
+def _kbps(amount: int | None, period_ms: int | None) -> int | None:
+    """Bytes in so many ms as kbit/s, at most what 8 bytes hold; None for what was not told."""
+    return None if amount is None or not period_ms else min(amount * 8 // period_ms, _MOST_KBPS)
 
 
 @dataclass(slots=True)
@@ -150,7 +156,7 @@ class Tally:
     def _count_spread(self, spread: Spread, told: list[int | None], content: Content) -> None:
         if self.kind == "interface":
             period_ms = content[_PERIOD_PLACE]
-            told = [None if each is None or not period_ms else each * 8 // period_ms for each in told]
+            told = [_kbps(each, period_ms) for each in told]
         samples = told[4] if len(told) > 4 else 1
         values = [each for each in told[:4] if each is not None]
         if not samples or len(values) < 4:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from cloud.gap_ranges import Hole, Span, Told, closed_before, holes, is_held, joined, span_of, without
 from cloud.keys import DAY_MS
@@ -11,11 +12,12 @@ from edge_agent.contract import Batch, Reading
 
 MAX_EPOCHS = 16
 """Lives of a gateway's spool that are followed, the latest ones."""
-MAX_SPANS = 2_000
-"""Spans of an epoch: the item stays far below DynamoDB's 400 KB."""
-MAX_TOLD, MAX_ASKED, MAX_UNNUMBERED = 2_000, 500, 200
+MAX_SPANS, MAX_TOLD, MAX_ASKED, MAX_UNNUMBERED = 2_000, 2_000, 500, 200
+"""Of all epochs together, the latest ones: each is four or five numbers, 50 B of deflated digits at the very
+most, so the item stays below 250 KB of DynamoDB's 400, whatever a gateway says."""
 ASKED_KEPT_MS = 7 * DAY_MS
 """How long a request is remembered, which also tells that it was answered."""
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -159,22 +161,29 @@ def _told(readings: Iterable[Reading]) -> tuple[dict[int, list[Told]], list[Unnu
 def _bounded(gaps: Gaps, before_ms: int) -> Gaps:
     """Without what is too old, and what is too much: the item's size has a limit."""
     latest = sorted(gaps.epochs, key=lambda epoch: (gaps.epochs[epoch].last_ms, epoch))[-MAX_EPOCHS:]
-    epochs = {}
-    for epoch in sorted(latest):
+    epochs: dict[int, Epoch] = {}
+    spans, told, asked = MAX_SPANS, MAX_TOLD, MAX_ASKED
+    for epoch in reversed(latest):
         known = gaps.epochs[epoch]
         if known.held and known.last_ms < before_ms:
             continue
-        held, given_up = closed_before(known.held, before_ms, MAX_SPANS)
-        asked = [each for each in known.asked if each.at_ms >= before_ms]
-        epochs[epoch] = Epoch(
+        held, given_up = closed_before(known.held, before_ms, spans)
+        kept = Epoch(
             held,
-            tuple(_recent(without(known.told, held), before_ms)[-MAX_TOLD:]),
-            tuple(sorted(set(asked))[-MAX_ASKED:]),
+            _last(_recent(without(known.told, held), before_ms), told),
+            _last(sorted({each for each in known.asked if each.at_ms >= before_ms}), asked),
             known.given_up + given_up,
         )
+        epochs[epoch] = kept
+        spans, told, asked = spans - len(held), told - len(kept.told), asked - len(kept.asked)
     lost = {each for each in gaps.unnumbered if each.told_ms >= before_ms}
-    recent = sorted(lost, key=lambda each: each.order)
-    return Gaps(gaps.gateway, epochs, tuple(recent[-MAX_UNNUMBERED:]))
+    recent = _last(sorted(lost, key=lambda each: each.order), MAX_UNNUMBERED)
+    return Gaps(gaps.gateway, dict(sorted(epochs.items())), recent)
+
+
+def _last(items: Sequence[_T], most: int) -> tuple[_T, ...]:
+    """The last items, at most so many; slices count from the end for 0 and below."""
+    return tuple(items[max(len(items) - most, 0) :])
 
 
 def _recent(told: Iterable[Told], before_ms: int) -> list[Told]:

@@ -16,6 +16,7 @@ from threading import Lock
 from typing import Protocol
 
 from cloud.buckets import HOUR
+from cloud.dynamo import RefusedError
 from cloud.gap_ranges import Hole
 from cloud.gaps_item import GapsError
 from cloud.gaps_state import Gaps, ask, observe
@@ -56,7 +57,7 @@ class GapWatch:
     def __call__(
         self, gateway: str, batches: Sequence[Batch], since_ms: int, until_ms: int, heard_ms: int
     ) -> None:
-        """Look at the hour that ends in (since, until], if one does; raises TransientError, RefusedError."""
+        """Look at the hour that ends in (since, until], if one does; raises TransientError."""
         end_ms = HOUR.start(until_ms)
         start_ms = end_ms - HOUR.length_ms
         if end_ms <= since_ms:
@@ -83,8 +84,8 @@ class GapWatch:
 
         try:
             gaps = self.store.change(gateway, change, now_ms)
-        except GapsError as exc:
-            # What a newer version has written stays as it is, and stops nobody's rollups.
+        except (GapsError, RefusedError) as exc:
+            # What a newer version has written stays as it is; neither that nor a refusal stops rollups.
             self._count("GapsUnreadable")
             self.say({"level": "ERROR", "event": "gaps", "gateway": gateway, "reason": str(exc)})
             return

@@ -25,7 +25,7 @@ MOST_PARALLEL = 10
 INGEST_GB = 512 / 1024
 BATCH_RECORDS, BATCH_WINDOW_S = 200, 5
 TABLES = 4
-ALARMS, METRICS, DASHBOARDS = 15, 27, 1
+ALARMS, METRICS, DASHBOARDS = 18, 27, 1
 
 # Assumed: what an invocation logs (START, END, REPORT and a line of metrics), bytes, and how often each
 # caller of a stream or table asks for its data key (Kinesis developer guide, "How do I get started with

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,7 +21,8 @@ def do_all(
 ) -> Mapping[str, str]:
     """Do the work for each name; returns those that are left, each with the reason.
 
-    One that DynamoDB will never take is done, and handed to ``refused`` with the reason, from any thread.
+    One that DynamoDB will never take, or that fails in a way nobody foresaw, is done, and handed to
+    ``refused`` with the reason, from any thread.
     """
     reasons: dict[str, str] = {}
 
@@ -35,6 +37,9 @@ def do_all(
         except RefusedError as exc:
             # It would fail for ever, and the others must not wait for it.
             refused(name, str(exc))
+        except Exception:
+            # Whatever is wrong with one gateway is no reason to leave the fleet without rollups.
+            refused(name, traceback.format_exc())
         return True
 
     def once(pending: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cloud import keys
@@ -45,6 +46,11 @@ def first(segment: int, segments: int, others: list[Cursor], now_ms: int) -> Cur
     done_ms = slowest.done_ms if slowest else DAY.start(closed(now_ms))
     since_ms = max((each.since_ms for each in others), default=done_ms)
     return Cursor(segment, segments, since_ms, done_ms, done_ms)
+
+
+def seconds_behind(cursors: Iterable[Cursor], now_ms: int) -> int:
+    """How late the slowest of several passes is: one that is no longer called cannot tell of itself."""
+    return (closed(now_ms) - min(each.done_ms for each in cursors)) // 1000
 
 
 def pack(cursor: Cursor) -> Item:

@@ -111,8 +111,8 @@ class Pass:
     # --- what has closed --------------------------------------------------------------------------
 
     def _sweep(self, now_ms: int, patience: Patience, segment: int, segments: int) -> None:
-        cursor = self._cursor(now_ms, segment, segments)
-        self._behind(cursor, now_ms)
+        cursor, others = self._cursors(now_ms, segment, segments)
+        self.counts["RollupSecondsBehind"] = rollup_cursor.seconds_behind([cursor, *others], now_ms)
         while patience.remains():
             if not cursor.sweeping:
                 until_ms = cursor.next_until(now_ms)
@@ -136,16 +136,17 @@ class Pass:
                 self.store.put_plainly([snapshot.pack_head(head)])
                 cursor = replace(cursor, done_ms=cursor.until_ms, after="", page=0, parts=())
             cursor = self.store.save(cursor)
-            self._behind(cursor, now_ms)
+            self.counts["RollupSecondsBehind"] = rollup_cursor.seconds_behind([cursor, *others], now_ms)
 
-    def _cursor(self, now_ms: int, segment: int, segments: int) -> Cursor:
+    def _cursors(self, now_ms: int, segment: int, segments: int) -> tuple[Cursor, list[Cursor]]:
+        """The cursor of this pass, and those of the passes that share the gateways with it."""
         found = self.store.cursors()
-        own = [each for each in found if (each.segment, each.segments) == (segment, segments)]
+        sharing = {each.segment: each for each in found if each.segments == segments}
         # Saved at once: days are whole from the first pass on.
-        return own[0] if own else self.store.save(rollup_cursor.first(segment, segments, found, now_ms))
-
-    def _behind(self, cursor: Cursor, now_ms: int) -> None:
-        self.counts["RollupSecondsBehind"] = (closed(now_ms) - cursor.done_ms) // 1000
+        own = sharing.pop(segment, None) or self.store.save(
+            rollup_cursor.first(segment, segments, found, now_ms)
+        )
+        return own, [*sharing.values()]
 
     def _page(self, page: Page, states: Mapping[str, Latest], cursor: Cursor, patience: Patience) -> bool:
         """Roll up a page of gateways; says whether all of them are done."""
@@ -186,9 +187,14 @@ class Pass:
         for start_ms in step.starts(since_ms, until_ms):
             end_ms = start_ms + step.length_ms
             if since_ms < end_ms <= until_ms and start_ms >= cursor.since_ms:
-                parts = self.store.rollups(gateway, FINER[step], start_ms, end_ms)
-                for rollup in rollup_item.combine(parts, step):
-                    self._put(rollup)
+                self._combine(gateway, step, start_ms, end_ms)
+
+    def _combine(self, gateway: str, step: Step, start_ms: int, end_ms: int) -> None:
+        """Put the rollups of a longer step in [start, end) from the finer ones that can be read."""
+        parts, unreadable = self.store.rollups(gateway, FINER[step], start_ms, end_ms)
+        self._count("RollupUnreadable", unreadable)
+        for rollup in rollup_item.combine(parts, step):
+            self._put(rollup)
 
     def _put(self, rollup: Rollup) -> None:
         put = self.store.put(rollup, self.settings.keep_days(rollup.step))
@@ -224,10 +230,7 @@ class Pass:
             return
         self._roll(mark.gateway, mark.hour_ms, end_ms, MAX_SPAN_MS, now_ms)
         # Twice the hour from its parts costs little; a cursor says nothing about what a mark makes.
-        for rollup in rollup_item.combine(
-            self.store.rollups(mark.gateway, FINER[HOUR], mark.hour_ms, end_ms), HOUR
-        ):
-            self._put(rollup)
+        self._combine(mark.gateway, HOUR, mark.hour_ms, end_ms)
         self._repair_day(mark)
         self.store.clear(mark)
         self._count("RollupRecomputed")

@@ -79,14 +79,16 @@ class RollupStore:
                     unreadable += 1
         return found, unreadable
 
-    def rollups(self, gateway: str, step: Step, since_ms: int, until_ms: int) -> list[Rollup]:
-        """The rollups of periods that start in [since, until); one of a newer version is left out."""
-        found = []
+    def rollups(self, gateway: str, step: Step, since_ms: int, until_ms: int) -> tuple[list[Rollup], int]:
+        """The rollups of periods that start in [since, until), and how many cannot be read."""
+        found, unreadable = [], 0
         for place in keys.rollup_ranges(gateway, step.name, since_ms, until_ms):
             for item in self._range(*place):
-                with suppress(RollupError):
+                try:
                     found.append(rollup_item.parse(item))
-        return found
+                except RollupError:
+                    unreadable += 1
+        return found, unreadable
 
     def put(self, rollup: Rollup, keep_days: int) -> bool:
         """Put a rollup unless one of more chunks is there; says whether it was put.

@@ -162,8 +162,8 @@ def _measure(quantity: Quantity, kind: str, readings: Sequence[Reading]) -> Meas
 
 
 def _rate(amount: int | None, period_ms: int | None) -> int | None:
-    """Bytes in so many ms as kbit/s."""
-    return None if amount is None or not period_ms else amount * 8 // period_ms
+    """Bytes in so many ms as kbit/s, at most what a sketch can hold."""
+    return None if amount is None or not period_ms else min(amount * 8 // period_ms, sketches.MAX_VALUE)
 
 
 def merge(summaries: Iterable[Summary]) -> tuple[Summary, ...]:

@@ -59,8 +59,9 @@ class Sketch:
 
 
 def sketch(values: Iterable[int]) -> Sketch:
-    """The sketch of integers from 0 to MAX_VALUE."""
-    return _of(Counter(bisect_left(_UPPER, value) for value in values))
+    """The sketch of integers from 0 to MAX_VALUE; a greater one is in the last bucket."""
+    last = len(_UPPER) - 1
+    return _of(Counter(bisect_left(_UPPER, value, hi=last) for value in values))
 
 
 def merged(sketches: Iterable[Sketch]) -> Sketch:

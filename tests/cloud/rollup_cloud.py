@@ -74,14 +74,19 @@ class Rolled:
         return self.mark(self.store(batches, now_ms), now_ms)
 
     def roll(
-        self, now_ms: int, client: Any = None, clock: Clock | None = None, **changes: Any
+        self,
+        now_ms: int,
+        client: Any = None,
+        clock: Clock | None = None,
+        share: tuple[int, int] = (0, 1),
+        **changes: Any,
     ) -> Mapping[str, int]:
-        """One pass at a moment; returns what it counted."""
+        """One pass at a moment over a share of the gateways; returns what it counted."""
         store = RollupStore(
             client or self.cloud.client, self.settings.readings_table, self.settings.latest_table
         )
         one = Pass(store, self.settings, self.said.append, **{"workers": 1, **changes})
-        one.run(now_ms, patience(clock))
+        one.run(now_ms, patience(clock), *share)
         return one.counts
 
     def stored(self, step: str) -> dict[tuple[str, int], Any]:

@@ -17,7 +17,7 @@ START = NOW // DAY_MS * DAY_MS
 MINUTE = 60_000
 
 
-class CrashError(Exception):
+class CrashError(BaseException):
     """The function is killed: nobody catches this."""
 
 

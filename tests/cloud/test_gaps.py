@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud import gaps_item, gaps_state
-from cloud.gap_ranges import Span, joined
+from cloud.gap_ranges import Span, Told, joined
 from cloud.gaps_item import Stored
-from cloud.gaps_state import Gaps, observe
+from cloud.gaps_state import Asked, Epoch, Gaps, Unnumbered, observe
 from edge_agent.contract import Batch, Loss, Reading
 from tests.cloud.gaps_cloud import HOUR, sealed, seen, telling, told
 from tests.cloud.records import EPOCH, NOW
@@ -157,17 +157,41 @@ def test_holes_whose_neighbours_have_expired_are_given_up_and_counted() -> None:
 
 
 def test_nothing_is_unbounded() -> None:
+    """Lives, spans, tellings and losses without a number, far more of each than any gateway has."""
     rng = random.Random(5)
-    many = [
-        sealed(20 * number, 1, epoch) for epoch in range(gaps_state.MAX_EPOCHS + 5) for number in range(300)
-    ]
-    many += [sealed(20 * number, 1, 99) for number in range(gaps_state.MAX_SPANS + 500)]
+    epochs = range(gaps_state.MAX_EPOCHS + 5)
+    many = [sealed(20 * number, 1, epoch) for epoch in epochs for number in range(300)]
+    many += [sealed(20 * number, 1, 99) for number in range(gaps_state.MAX_SPANS - 700)]
     rng.shuffle(many)
     lost = [told(None, number + 1, at_ms=NOW + number) for number in range(1_000)]
+    lost += [told(rng.getrandbits(62), 1, epoch=epoch) for epoch in epochs for _ in range(300)]
     gaps = seen([*many, telling(*lost, first=10**9)])
     assert len(gaps.epochs) <= gaps_state.MAX_EPOCHS
-    assert len(gaps.unnumbered) <= gaps_state.MAX_UNNUMBERED
-    assert all(len(each.held) <= gaps_state.MAX_SPANS for each in gaps.epochs.values())
+    assert len(gaps.unnumbered) == gaps_state.MAX_UNNUMBERED
+    assert len(gaps.epochs[99].held) == gaps_state.MAX_SPANS - 700
+    held = sum(len(each.held) for each in gaps.epochs.values())
+    assert held <= gaps_state.MAX_SPANS + gaps_state.MAX_EPOCHS
+    assert sum(len(each.told) for each in gaps.epochs.values()) <= gaps_state.MAX_TOLD
+
+
+def test_what_is_kept_at_most_fits_into_an_item_whatever_the_gateway_says() -> None:
+    rng = random.Random(6)
+
+    def number() -> int:
+        return rng.getrandbits(64)
+
+    epochs = {
+        number(): Epoch(
+            tuple(Span(number(), number(), number(), number()) for _ in range(gaps_state.MAX_SPANS // 16)),
+            tuple(Told(number(), number(), 5, number(), number()) for _ in range(gaps_state.MAX_TOLD // 16)),
+            tuple(Asked(number(), number(), number()) for _ in range(2 * gaps_state.MAX_ASKED // 16)),
+        )
+        for _ in range(16)
+    }
+    lost = tuple(
+        Unnumbered(number(), 5, number(), number(), number()) for _ in range(gaps_state.MAX_UNNUMBERED)
+    )
+    gaps = Gaps("gw-1", epochs, lost)
     item = gaps_item.pack(Stored(gaps, 1), NOW, 30)
-    assert len(bytes(item["g"]["B"])) < 300_000
+    assert len(bytes(item["g"]["B"])) < 250_000
     assert gaps_item.parse(item).gaps == gaps

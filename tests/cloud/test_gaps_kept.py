@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from cloud import gaps_item, gaps_reading, gaps_scan, keys
 from cloud.dynamo import TransientError
@@ -124,6 +125,20 @@ class Sparing:
         assert len(now + left) <= 100
         found = [self.items[key["p"]["S"]] for key in now if key["p"]["S"] in self.items]
         return {"Responses": {table: found}, "UnprocessedKeys": {table: {"Keys": left}} if left else {}}
+
+
+def test_gaps_that_the_table_refuses_are_said_and_stop_no_rollup(cloud: Cloud) -> None:
+    rolled = Rolled(cloud)
+    rolled.deliver([minute(0), minute(5)], NOON + 10 * 60_000)
+
+    def refused(operation: str, request: dict[str, Any]) -> Any:
+        if operation == "put_item" and request["Item"]["p"]["S"].startswith("H#"):
+            raise ClientError({"Error": {"Code": "ValidationException", "Message": "too large"}}, operation)
+
+    observer = roll(rolled, NOON + HOUR + 900_000, Faulty(cloud.client, refused))
+    assert observer.taken()["GapsUnreadable"] == 1
+    assert [line["reason"] for line in cloud.said if line["event"] == "gaps"]
+    assert [start for _, start in rolled.stored("1h")] == [NOON]
 
 
 def test_a_listing_of_more_gateways_than_one_call_takes_or_answers_is_whole() -> None:

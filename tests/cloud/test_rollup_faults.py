@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cloud import keys, rollup_item
 from cloud.buckets import SETTLE_MS
 from cloud.keys import HOUR_MS
 from tests.cloud.conftest import Clock, Faulty
@@ -101,6 +102,46 @@ def test_a_rollup_that_the_table_refuses_for_good_does_not_stop_the_others(rolle
     counted = rolled.roll(START + 15 * MINUTE, Faulty(rolled.cloud.client, refused))
     assert (counted["RollupRefused"], counted["RollupUnfinished"]) == (1, 0)
     assert [gateway for gateway, _ in rolled.stored("5m")] == ["gw-2"]
+
+
+def test_a_fault_of_ours_with_one_gateway_does_not_stop_the_others(rolled: Rolled) -> None:
+    sent = minutes("gw-1", 0, 5) + minutes("gw-2", 0, 5)
+    rolled.deliver(sent, START + 5 * MINUTE)
+
+    def unforeseen(operation: str, request: dict[str, Any]) -> Any:
+        if operation == "put_item" and request["Item"]["p"]["S"].startswith("R#gw-1"):
+            raise IndexError("tuple index out of range")
+
+    counted = rolled.roll(START + 15 * MINUTE, Faulty(rolled.cloud.client, unforeseen), workers=2)
+    assert (counted["RollupRefused"], counted["RollupUnfinished"]) == (1, 0)
+    assert [gateway for gateway, _ in rolled.stored("5m")] == ["gw-2"]
+    (line,) = (each for each in rolled.said if each.get("event") == "refused")
+    assert line["gateway"] == "gw-1"
+    assert "tuple index out of range" in line["reason"]
+
+
+def test_a_rollup_that_cannot_be_read_is_counted_and_left_out_of_its_hour(rolled: Rolled) -> None:
+    rolled.store(minutes("gw-1", 0, 60)[::2], START + 50 * MINUTE)
+    rolled.roll(START + 55 * MINUTE)
+    items = rolled.cloud.items("readings")
+    damaged = next(each for each in items if each["p"]["S"].startswith("R#gw-1"))
+    rolled.cloud.client.put_item(
+        TableName=rolled.cloud.settings.readings_table, Item={**damaged, "r": {"B": b"\x63newer"}}
+    )
+    counted = rolled.roll(START + HOUR_MS + SETTLE_MS)
+    assert counted["RollupUnreadable"] == 1
+    place = keys.rollup_partition("gw-1", "1h", START)
+    (hour,) = (rollup_item.parse(each) for each in rolled.cloud.items("readings") if each["p"]["S"] == place)
+    assert 0 < sum(each.readings for each in hour.series) < 3 * 30
+
+
+def test_a_pass_says_how_late_the_slowest_of_all_passes_is(rolled: Rolled) -> None:
+    """A schedule that has died says nothing itself."""
+    rolled.roll(START + HOUR_MS, share=(0, 2))
+    rolled.roll(START + HOUR_MS, share=(1, 2))
+    assert rolled.roll(START + 3 * HOUR_MS, share=(0, 2))["RollupSecondsBehind"] == 2 * 3600
+    assert rolled.roll(START + 3 * HOUR_MS, share=(1, 2))["RollupSecondsBehind"] == 0
+    assert rolled.roll(START + 3 * HOUR_MS, share=(0, 1))["RollupSecondsBehind"] == 0
 
 
 def test_a_chunk_of_a_newer_version_is_counted_and_the_rest_rolled_up(rolled: Rolled) -> None:

@@ -51,6 +51,7 @@ def test_a_sketch_packed_and_read_is_the_same(values: list[int]) -> None:
 def test_small_values_are_exact_and_nothing_has_no_quantile() -> None:
     assert [sketch.sketch([value]).quantile(500) for value in range(50)] == [*range(50)]
     assert sketch.sketch([MAX_VALUE]).quantile(1000) == pytest.approx(MAX_VALUE, rel=0.01)
+    assert sketch.sketch([MAX_VALUE + 1]) == sketch.sketch([MAX_VALUE])
     assert Sketch().quantile(500) is None
     assert Sketch().count == 0
     with pytest.raises(ValueError, match="no rank"):

@@ -46,6 +46,9 @@ def test_every_way_to_lose_or_hold_up_readings_has_an_alarm(template: Template) 
         ("Linkpulse", "RollupRefused"): stage,
         ("Linkpulse", "RollupUnreadable"): stage,
         ("Linkpulse", "GapsNotPublished"): stage,
+        ("Linkpulse", "LatestUnreadable"): stage,
+        ("Linkpulse", "ChangesWaiting"): stage,
+        ("AWS/Events", "FailedInvocations"): {"RuleName": {"Ref": "ChangeRule"}},
     }
 
 
@@ -93,11 +96,18 @@ def widgets(template: Template, kind: str) -> list[dict[str, Any]]:
     return [each["properties"] for each in dashboard(template)["widgets"] if each["type"] == kind]
 
 
-def test_the_dashboard_shows_every_alarm(template: Template) -> None:
+def test_the_dashboard_shows_every_alarm_that_is_always_there(template: Template) -> None:
     (shown,) = widgets(template, "alarm")
-    assert sorted(shown["alarms"]) == sorted(
-        f"${{{name}.Arn}}" for name in of_type(template, "AWS::CloudWatch::Alarm")
-    )
+    alarms = of_type(template, "AWS::CloudWatch::Alarm").items()
+    always = [name for name, alarm in alarms if "Condition" not in alarm]
+    assert sorted(shown["alarms"]) == sorted(f"${{{name}.Arn}}" for name in always)
+    assert {name for name, _ in alarms} - set(always) == {"ChangeMailAlarm"}
+
+
+def test_changes_that_are_mailed_have_an_alarm_over_the_mailing(template: Template) -> None:
+    # EventBridge user guide, "Monitoring": FailedInvocations, with the dimension RuleName.
+    resources = template["Resources"]
+    assert resources["ChangeMailAlarm"]["Condition"] == resources["ChangeRule"]["Condition"]
 
 
 def test_the_dashboard_leads_to_the_runbooks(template: Template) -> None:
