@@ -16,8 +16,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from cloud.keys import DAY_MS, MAX_MS, MIN_MS
 from cloud.target import TargetError
+from edge_agent.contract.texts import moment_text
 
+utc = moment_text
 NOTHING = "–"
 BARS = "▁▂▃▄▅▆▇█"
 LOST = "×"
@@ -26,6 +29,8 @@ _PIPE_WIDTH = 200
 _WRAPPED = 24
 """Width down to which a wrapping column keeps its text in one line, before other columns are left out."""
 _GAP = 2
+YEARS = 10
+"""The longest range that is shown or exported at once."""
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -111,11 +116,6 @@ def clean(text: str) -> str:
     return escape("".join(character if character.isprintable() else "?" for character in text)) or NOTHING
 
 
-def utc(at_ms: int) -> str:
-    """A time to the second, UTC."""
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
-
-
 def age(milliseconds: int) -> str:
     """A duration in its largest unit that is at least 2."""
     seconds = max(milliseconds, 0) // 1000
@@ -176,3 +176,17 @@ def moment(text: str, now_ms: int) -> int:
     except (ValueError, OverflowError):
         message = f"{text!r} is no time: give 90s, 15m, 1h or 2d (ago), or 2026-11-22T10:00"
         raise TargetError(message, 2) from None
+
+
+def period(since: str, until: str, now_ms: int) -> tuple[int, int]:
+    """[since, until) in ms of two times as ``moment`` takes them, what is measured now included.
+
+    Raises TargetError for one that ends before it begins or is longer than YEARS: each day is asked for.
+    """
+    since_ms, until_ms = max(moment(since, now_ms), MIN_MS), min(moment(until, now_ms), MAX_MS)
+    until_ms += until == "now"
+    if until_ms <= since_ms:
+        raise TargetError("--until is not after --since, or before 2020", 2)
+    if until_ms - since_ms > YEARS * 366 * DAY_MS:
+        raise TargetError(f"--since to --until is more than {YEARS} years: give a part of it", 2)
+    return since_ms, until_ms

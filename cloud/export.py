@@ -14,10 +14,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cloud import display, export_files, export_rows, keys, queries
+from cloud import display, export_files, export_rows, queries
 from cloud.buckets import HOUR, STEPS, Step
 from cloud.export_files import Files
-from cloud.fleet_names import gateways
+from cloud.fleet_names import gateways, require
 from cloud.target import Target, TargetError, add_options, from_arguments
 from edge_agent.contract import KINDS
 
@@ -68,14 +68,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Write the files and say what they hold."""
     now_ms = time.time_ns() // 1_000_000
-    since_ms, until_ms = display.moment(args.since, now_ms), display.moment(args.until, now_ms)
-    if until_ms <= since_ms:
-        raise TargetError("--until is not after --since", 2)
+    since_ms, until_ms = display.period(args.since, args.until, now_ms)
     if args.si and args.rollups:
         raise TargetError("rollups hold stored integers: leave --si out", 2)
     opener = export_files.opener(args.format)
     step = STEPS[args.rollups] if args.rollups else None
-    wanted = Range(max(since_ms, keys.MIN_MS), until_ms + (args.until == "now"), args.kind, step, args.si)
+    wanted = Range(since_ms, until_ms, args.kind, step, args.si)
     target = from_arguments(args)
     names = [args.gateway] if args.gateway else gateways(target)
     with Files(args.output, args.format, opener) as files, _bar() as progress:
@@ -84,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
     for name, rows in sorted(files.rows.items()):
         console.print(f"{args.output / name}  {rows:,} rows", markup=False)
     if not files.rows:
+        if args.gateway:
+            require(target, args.gateway)
         console.print(f"nothing from {display.utc(since_ms)} to {display.utc(until_ms)}: no file was written")
     if unreadable:
         raise TargetError("some stored batches could not be read: is there a newer linkview?")

@@ -120,7 +120,7 @@ def _scaled(place: int, column: Column) -> Callable[[Reading], Value]:
         stored = reading.values[place]
         if stored is None or scale == 1:
             return stored
-        return stored / inverse if 0 < scale < 1 else stored * scale
+        return stored / inverse if 0 < scale < 1 else float(stored * scale)
 
     return value
 

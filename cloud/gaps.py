@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cloud import display, fleet_names, gaps_reading, gaps_rows, gaps_scan, resend
+from cloud.arguments import whole
 from cloud.display import Column
 from cloud.dynamo import RefusedError, TransientError
 from cloud.gap_ranges import Hole
@@ -52,10 +53,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--gateway", metavar="NAME", help="of this gateway only")
     parser.add_argument("--scan", action="store_true", help="read the stored batches first")
     parser.add_argument("--since", metavar="WHEN", default="30d", help="with --scan (%(default)s)")
-    parser.add_argument("--limit", type=_count, default=SHOWN, metavar="N", help="rows (0 and --json: all)")
+    parser.add_argument("--limit", type=whole(0, 1_000_000), default=SHOWN, metavar="N", help="rows (0 and --json: all)")
     parser.add_argument(
         "--most",
-        type=_count,
+        type=whole(0, 1_000_000),
         default=resend.MOST,
         metavar="N",
         help="ask for N holes of a gateway at once (%(default)s)",
@@ -63,13 +64,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--again", action="store_true", help="ask even for what was asked within the hour")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be asked for")
     parser.add_argument("--json", action="store_true", help="for machines")
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("must not be negative")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         names = [args.gateway] if args.gateway else fleet_names.gateways(target)
         unreadable = _scan(args, target, store, names, now_ms) if args.scan else 0
         found = list(gaps_reading.read(target.dynamodb(), table, names))
+        if args.gateway and not found:
+            fleet_names.require(target, args.gateway)
         known = sorted((each for each in found if isinstance(each, Gaps)), key=lambda each: each.gateway)
         if args.action == "ask":
             _ask(args, target, store, known, now_ms)

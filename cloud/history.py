@@ -37,16 +37,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Print the readings of a link."""
     now_ms = time.time_ns() // 1_000_000
-    since_ms, until_ms = display.moment(args.since, now_ms), display.moment(args.until, now_ms)
-    if until_ms <= since_ms:
-        raise TargetError("--until is not after --since", 2)
+    since_ms, until_ms = display.period(args.since, args.until, now_ms)
     target = from_arguments(args)
     gateway = args.gateway or gateway_of(target, args.link)
-    until_ms += args.until == "now"
     step = history_steps.step_of(args.step, since_ms, until_ms)
     if step:
         return _run_steps(args, target, gateway, since_ms, until_ms, step)
-    found = queries.history(target, gateway, since_ms, until_ms)
+    with Console(stderr=True).status(f"reading {gateway}"):
+        found = queries.history(target, gateway, since_ms, until_ms)
     readings = [each for each in found.readings if each.link == args.link and args.kind in (None, each.kind)]
     if not readings and args.gateway:
         _require_link(target, args.gateway, args.link)

@@ -11,14 +11,15 @@ from typing import Any
 
 from rich.table import Table
 
-from cloud import display, mos, queries, ranking
+from cloud import display, fleet_names, mos, queries, ranking
+from cloud.arguments import whole
 from cloud.display import Column
 from cloud.health import p50_us, tally
 from cloud.link_quality import estimated_mos, rate_kbps, utilisation
 from cloud.quarantine import notice
 from cloud.queries import States
 from cloud.ranking import LinkRow, State
-from cloud.target import Target, TargetError, add_options, from_arguments
+from cloud.target import Target, add_options, from_arguments
 from edge_agent.contract import Reading, describe_reading
 
 SHOWN = 20
@@ -61,17 +62,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_options(parser)
     parser.add_argument("--gateway", metavar="NAME", help="of this gateway only")
     parser.add_argument(
-        "--limit", type=_count, metavar="N", help=f"rows at most ({SHOWN}; 0 and --json: all)"
+        "--limit", type=whole(0, 1_000_000), metavar="N", help=f"rows at most ({SHOWN}; 0 and --json: all)"
     )
     parser.add_argument("--sort", choices=ranking.SORTS, default="worst", help="%(default)s first by default")
     parser.add_argument("--json", action="store_true", help="for machines: raw integers, units in the names")
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("must not be negative")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -101,8 +95,8 @@ def _states(target: Target, gateway: str | None) -> States:
     if gateway is None:
         return queries.latest_states(target)
     state = queries.latest_state(target, gateway)
-    if state is None and gateway not in {each.gateway for each in queries.enrolments(target)}:
-        raise TargetError(f"no gateway {gateway} on {target.place}: see `linkview gateways`")
+    if state is None:
+        fleet_names.require(target, gateway)
     return States((state,) if state else ())
 
 

@@ -11,6 +11,7 @@ from edge_agent.contract.limits import check, require
 from edge_agent.contract.model import VERSION, Batch, ContractError, Flag, Link, Outcome, Reading
 
 T = TypeVar("T")
+_WORDS = {int: "a whole number", str: "a text", list: "a list"}
 
 
 def encode_json(batch: Batch) -> bytes:
@@ -46,8 +47,17 @@ def describe_reading(reading: Reading) -> dict[str, Any]:
 
 
 def decode_json(data: bytes) -> Batch:
-    """The batch in its JSON form; raises ContractError, or what Python raises for damaged text."""
-    given = json.loads(data)
+    """The batch in its JSON form; raises ContractError."""
+    try:
+        given = json.loads(data)
+    except json.JSONDecodeError as exc:
+        raise ContractError(f"not JSON: {exc}") from exc
+    except UnicodeDecodeError as exc:
+        raise ContractError(f"not JSON: byte {exc.start} is not UTF-8") from exc
+    except ValueError:
+        raise ContractError("not JSON: a number is too long") from None
+    except RecursionError:
+        raise ContractError("not JSON: nested too deeply") from None
     try:
         batch = _batch(given)
     except KeyError as exc:
@@ -60,11 +70,12 @@ def _batch(given: Mapping[str, Any]) -> Batch:
     version = _typed(given["version"], int, "version")
     require(version == VERSION, f"version {version} is not known")
     _known(given, ("version", "links", *Batch.__slots__), "the batch")
-    for link in given.get("links", ()):
+    described = _typed(given.get("links", []), list, "links")
+    for link in described:
         require(isinstance(link, dict), "a link is not an object")
         _known(link, Link.__slots__, "a link")
         require("id" in link, "a link lacks 'id'")
-    links = tuple(Link(**link) for link in given.get("links", ()))
+    links = tuple(Link(**link) for link in described)
     for link in links:
         require(
             all(
@@ -74,7 +85,7 @@ def _batch(given: Mapping[str, Any]) -> Batch:
         )
     return Batch(
         _typed(given["gateway"], str, "gateway"),
-        int(_typed(given["epoch"], str, "epoch"), 16),
+        _epoch(_typed(given["epoch"], str, "epoch")),
         _typed(given["first_sequence"], int, "first_sequence"),
         _typed(given["sealed_ms"], int, "sealed_ms"),
         tuple(
@@ -83,6 +94,13 @@ def _batch(given: Mapping[str, Any]) -> Batch:
         ),
         links,
     )
+
+
+def _epoch(given: str) -> int:
+    try:
+        return int(given, 16)
+    except ValueError:
+        raise ContractError(f"epoch {given[:20]!r} is not hexadecimal") from None
 
 
 _READING_FIELDS = ("link", "kind", "at_ms", "flags", "outcome")
@@ -128,5 +146,5 @@ def _known(given: Mapping[str, Any], fields: Sequence[str], where: str) -> None:
 
 
 def _typed(value: object, kind: type[T], name: str) -> T:
-    require(isinstance(value, kind) and not isinstance(value, bool), f"{name} is not {kind.__name__}")
+    require(isinstance(value, kind) and not isinstance(value, bool), f"{name} is not {_WORDS[kind]}")
     return value  # type: ignore[return-value]

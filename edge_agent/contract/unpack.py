@@ -19,6 +19,9 @@ from edge_agent.contract.table import Table, unplane
 _STEPS = 1 << 32
 _REMEMBERED, _REMEMBERED_BYTES = 2048, 2048
 """Shapes of batches that are kept, of up to so many bytes each: some 10 MB of a large fleet's."""
+_LOOKED_AT = 16
+"""Bytes that tell text from a batch."""
+_TEXT = b"\t\n\r" + bytes(range(0x20, 0x7F))
 _Named = Sequence[tuple[Kind, str]]
 
 
@@ -35,7 +38,7 @@ def _inflate(data: bytes) -> bytes:
         raise ContractError(f"{len(data)} B are too few for a batch")
     version, checksum = ENVELOPE.unpack_from(data)
     if version != VERSION:
-        raise ContractError(f"version {version} is not known")
+        raise ContractError(_other(data, version))
     inflate = zlib.decompressobj(-15)
     body = inflate.decompress(data[ENVELOPE.size :], MAX_BODY + 1)
     if len(body) > MAX_BODY:
@@ -43,6 +46,13 @@ def _inflate(data: bytes) -> bytes:
     require(inflate.eof and not inflate.unused_data, "the deflate stream does not end with the payload")
     require(zlib.crc32(body) == checksum, "the checksum does not match")
     return body
+
+
+def _other(data: bytes, version: int) -> str:
+    """What is wrong with data that does not begin as a batch does: text is no batch of a newer agent."""
+    if all(byte in _TEXT for byte in data[:_LOOKED_AT]):
+        return "text, but no JSON object"
+    return f"version {version} is not known"
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,3 +94,17 @@ def test_a_narrow_table_leaves_out_the_spare_columns_and_says_which_and_cuts_no_
     assert narrow.count("a") >= 20
     assert "eee" not in narrow
     assert "…" not in narrow
+
+
+def test_a_range_is_from_2020_on_and_holds_what_is_measured_now() -> None:
+    assert display.period("1h", "now", NOW) == (NOW - 3_600_000, NOW + 1)
+    assert display.period("0001-01-01", "2020-01-02", NOW) == (1_577_836_800_000, 1_577_923_200_000)
+
+
+@pytest.mark.parametrize(
+    ("since", "until"), [("1h", "2h"), ("0001-01-01", "1999-01-01"), ("2020-01-01", "9999-12-31")]
+)
+def test_a_range_that_is_none_or_of_centuries_is_a_usage_error(since: str, until: str) -> None:
+    with pytest.raises(TargetError, match="--since") as raised:
+        display.period(since, until, NOW)
+    assert raised.value.code == 2

@@ -132,6 +132,17 @@ def test_parquet_is_written_a_group_of_rows_at_a_time(tmp_path: Path) -> None:
     assert [found.metadata.row_group(at).num_rows for at in range(3)] == [10, 10, 5]
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_the_greatest_values_of_each_kind_fit_a_parquet_file(name: str, tmp_path: Path) -> None:
+    greatest = Reading("a.b", name, NOW, tuple(each.maximum for each in KINDS[name].columns))
+    for si in (False, True):
+        schema = reading_schema(name, si)
+        file = ParquetFile(tmp_path / f"{si}.parquet", schema)
+        file.write(reading_row(greatest, "gw", si))
+        file.close()
+        assert pq.read_table(tmp_path / f"{si}.parquet").num_rows == 1
+
+
 def test_without_pyarrow_parquet_is_one_clear_line_before_anything_is_asked() -> None:
     code = "import sys; sys.modules['pyarrow'] = None; from cloud.__main__ import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "export", "--format", "parquet", "--stack", "nowhere"]
@@ -204,6 +215,15 @@ def test_a_folder_that_cannot_be_made_is_one_line(
     (tmp_path / "file").write_text("")
     assert export(tmp_path / "file") == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_gateway_that_is_not_known_is_an_error(
+    filled: Cloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(tmp_path / "new", "--gateway", "nope") == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "no gateway nope on" in said.err
 
 
 def test_nothing_in_the_range_says_so_and_writes_nothing(

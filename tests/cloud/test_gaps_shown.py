@@ -10,7 +10,7 @@ import pytest
 
 from cloud import gaps_item
 from cloud.target import Target
-from edge_agent.contract import Loss
+from edge_agent.contract import Loss, Reading, row
 from infrastructure.local.iot.data_plane import DataPlane
 from tests.cloud import aside_cloud
 from tests.cloud.aside_cloud import Aside
@@ -61,6 +61,23 @@ def test_a_scan_shows_what_is_missing_with_reasons_for_people_and_machines(aside
     assert "never numbered" in out
     assert "31 readings are missing, 19 for an unknown reason: linkview gaps ask" in out
     assert aside.json("gaps", "--gateway", "gw-2") == []
+
+
+@pytest.mark.parametrize("action", ["list", "ask"])
+def test_a_gateway_that_is_not_known_is_an_error_not_good_news(aside: Aside, action: str) -> None:
+    code, out, err = aside.run("gaps", action, "--gateway", "nope")
+    assert (code, out) == (1, "")
+    assert "no gateway nope on" in err
+
+
+def test_a_time_that_no_calendar_has_is_shown_as_such(aside: Aside) -> None:
+    rolled, start = Rolled(aside.cloud), time.time_ns() // 1_000_000 - HOUR
+    values = row("gap", reason=1, epoch=EPOCH, first_sequence=3, count=2, from_ms=1 << 62, until_ms=1 << 62)
+    absurd = Reading("host", "gap", start, values)
+    rolled.store([batch("gw-1", [echo(at_ms=start)], 0), telling(absurd, first=9)], start + 60_000)
+    code, out, _ = aside.run("gaps", "--scan", "--since", "1d")
+    assert code == 0
+    assert "an impossible time" in out
 
 
 def test_asking_publishes_through_iot_data_and_is_shown_until_it_is_answered(

@@ -29,37 +29,37 @@ from tests.edge_agent.contract_batches import GOLDEN, WIRE, wire
 
 REJECTED = {
     "at-huge.json": "at_ms is not a 63-bit",
-    "at-text.json": "at_ms is not int",
+    "at-text.json": "at_ms is not a whole number",
     "body-cut.batch": "the body is cut short",
     "bomb.batch": "inflates to more than 65536 B",
     "checksum.batch": "the checksum does not match",
     "column-negative.json": "sent -1 is not within 0 to 65534",
-    "column-text.json": "reading 0: rtt_min_us is not int",
+    "column-text.json": "reading 0: rtt_min_us is not a whole number",
     "column-too-large.json": "sent 65535 is not within 0 to 65534",
-    "column-true.json": "reading 0: sent is not int",
+    "column-true.json": "reading 0: sent is not a whole number",
     "column-unknown.json": "a reading has unknown fields ['rtt_min']",
     "count-huge.batch": "the body is cut short",
-    "deep.json": "not a batch: RecursionError",
+    "deep.json": "not JSON: nested too deeply",
     "deflate-cut.batch": "the deflate stream does not end with the payload",
-    "digits.json": "not a batch: ValueError",
+    "digits.json": "not JSON: a number is too long",
     "empty-object.json": "version",
     "empty.batch": "0 B are too few for a batch",
     "envelope-cut.batch": "4 B are too few for a batch",
     "epoch-64-bit.batch": "epoch is not a 63-bit",
     "epoch-huge.json": "epoch is not a 63-bit",
     "epoch-negative.json": "epoch is not a 63-bit",
-    "epoch-not-hex.json": "base 16",
-    "epoch-number.json": "epoch is not str",
+    "epoch-not-hex.json": "is not hexadecimal",
+    "epoch-number.json": "epoch is not a text",
     "field-unknown.json": "the batch has unknown fields ['extra']",
     "flag-unknown.json": "LUCKY",
     "flags-number.json": "reading 0: it or a field of it has the wrong type",
     "flags-unknown.batch": "flags value 255 of 128",
     "gateway-bad-name.batch": "gateway '#w' is not a valid name",
     "gateway-not-utf8.batch": "not a batch: UnicodeDecodeError",
-    "gateway-number.json": "gateway is not str",
+    "gateway-number.json": "gateway is not a text",
     "gateway-topic.json": "gateway 'a/b' is not a valid name",
-    "infinity.json": "at_ms is not int",
-    "kind-list.json": "kind is not str",
+    "infinity.json": "at_ms is not a whole number",
+    "kind-list.json": "kind is not a text",
     "kind-out-of-place.batch": "columns of connect are out of place",
     "kind-unknown.batch": "unknown kind code 99",
     "kind-unknown.json": "unknown kind 'telepathy'",
@@ -68,26 +68,26 @@ REJECTED = {
     "link-defined-twice.json": "a link is defined twice",
     "link-field-unknown.json": "mediun",
     "link-metered-text.json": "link 'a' has a field of the wrong type",
-    "link-name-null.json": "link is not str",
+    "link-name-null.json": "link is not a text",
     "link-out-of-range.batch": "link 1 of 1",
     "link-peer-long.json": "is longer than 255 B",
     "link-peer-null.json": "link 'a' has a field of the wrong type",
     "link-peer-surrogate.json": "is not Unicode text",
     "link-without-id.json": "'id'",
-    "nan.json": "reading 0: rtt_min_us is not int",
+    "nan.json": "reading 0: rtt_min_us is not a whole number",
     "no-readings.batch": "0 readings, not 1 to 4096",
     "noise.batch": "version 151 is not known",
     "not-deflate.batch": "not a batch: error",
-    "not-json.json": "not a batch: JSONDecodeError",
-    "not-utf8.json": "not a batch: UnicodeDecodeError",
+    "not-json.json": "not JSON: Expecting property name",
+    "not-utf8.json": "not JSON: byte ",
     "outcome-number.json": "reading 0: it or a field of it has the wrong type",
     "outcome-unknown.batch": "outcome 200 of 9",
     "outcome-unknown.json": "FINE",
     "reading-number.json": "reading 0: it or a field of it has the wrong type",
     "readings-none.json": "0 readings, not 1 to 4096",
-    "readings-null.json": "readings is not list",
-    "readings-object.json": "readings is not list",
-    "sequence-fraction.json": "first_sequence is not int",
+    "readings-null.json": "readings is not a list",
+    "readings-object.json": "readings is not a list",
+    "sequence-fraction.json": "first_sequence is not a whole number",
     "sequence-negative.json": "first_sequence is not a 63-bit",
     "series-out-of-range.batch": "series 1 of 1",
     "span.batch": "the batch spans more than an hour",
@@ -98,7 +98,7 @@ REJECTED = {
     "version-0.batch": "version 0 is not known",
     "version-2.batch": "version 2 is not known",
     "version-2.json": "version 2 is not known",
-    "version-true.json": "version is not int",
+    "version-true.json": "version is not a whole number",
 }
 
 
@@ -106,6 +106,12 @@ REJECTED = {
 def test_what_is_shorter_than_the_head_of_a_batch_is_said_to_be_too_short(payload: bytes) -> None:
     with pytest.raises(ContractError, match=rf"{len(payload)} B are too few for a batch"):
         decode(payload)
+
+
+def test_text_is_no_batch_of_a_version_that_is_not_known() -> None:
+    for payload in (b"hello, world", b"[1, 2, 3]\n", b"<gateway/>"):
+        with pytest.raises(ContractError, match="text, but no JSON object"):
+            decode(payload)
 
 
 # --- golden files ---------------------------------------------------------------------------------
