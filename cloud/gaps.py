@@ -53,7 +53,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--gateway", metavar="NAME", help="of this gateway only")
     parser.add_argument("--scan", action="store_true", help="read the stored batches first")
     parser.add_argument("--since", metavar="WHEN", default="30d", help="with --scan (%(default)s)")
-    parser.add_argument("--limit", type=whole(0, 1_000_000), default=SHOWN, metavar="N", help="rows (0 and --json: all)")
+    parser.add_argument(
+        "--limit", type=whole(0, 1_000_000), default=SHOWN, metavar="N", help="rows (0 and --json: all)"
+    )
     parser.add_argument(
         "--most",
         type=whole(0, 1_000_000),

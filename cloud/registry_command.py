@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cloud import display, queries, registry_import
+from cloud.arguments import whole
 from cloud.display import Column
 from cloud.progress import watched
 from cloud.registry import CACHED_S, Entry
-from cloud.registry_file import FileError, read
+from cloud.registry_file import File, read
 from cloud.registry_import import Difference
+from cloud.registry_rows import FileError
 from cloud.target import Target, TargetError, add_options, from_arguments
 
 MAX_FILE = 50_000_000
 """Bytes of a file: some 500,000 links."""
-_SHOWN = 20
+SHOWN = 50
+"""Rows of a table."""
+_ERRORS = 20
 """Errors that are shown."""
 _WRITERS = 8
 _LINKS = (
@@ -63,6 +69,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     importing.set_defaults(registry=_import)
     for each in (listing, importing):
         add_options(each)
+        each.add_argument(
+            "--limit", type=whole(0, 1_000_000), default=SHOWN, metavar="N", help="rows (0 and --json: all)"
+        )
         each.add_argument("--json", action="store_true", help="for machines: units in the names")
 
 
@@ -81,13 +90,20 @@ def _list(args: argparse.Namespace, target: Target) -> int:
     if args.json:
         display.print_json([describe(name, entry) for name, entry in known.items()])
         return 0
-    console = display.console()
     rows = [row for name, entry in known.items() for row in _rows(name, entry)]
     if rows:
-        console.print(display.table(f"registry of {target.place}", _LINKS, rows))
+        _table(f"registry of {target.place}", _LINKS, rows, args.limit)
     else:
-        console.print(f"the registry of {target.place} is empty: `linkview registry import FILE`")
+        display.console().print(f"the registry of {target.place} is empty: `linkview registry import FILE`")
     return 0
+
+
+def _table(title: str, columns: Sequence[Column], rows: Sequence[tuple[str, ...]], limit: int) -> None:
+    """The first rows: a fleet has more than anybody reads."""
+    console, shown = display.console(), rows[: limit or len(rows)]
+    console.print(display.table(title, columns, shown))
+    if len(shown) < len(rows):
+        console.print(f"{len(rows) - len(shown):,} more: --limit 0 shows all", style="dim")
 
 
 def _rows(gateway: str, entry: Entry) -> list[tuple[str, ...]]:
@@ -123,26 +139,31 @@ def describe(gateway: str, entry: Entry) -> dict[str, Any]:
 
 
 def _import(args: argparse.Namespace, target: Target) -> int:
-    try:
-        said = read(_content(args.file))
-    except FileError as exc:
-        for message in exc.messages[:_SHOWN]:
-            print(f"{args.file}: {message}", file=sys.stderr)
-        more = f" ({len(exc.messages) - _SHOWN} more)" if len(exc.messages) > _SHOWN else ""
-        raise TargetError(
-            f"{args.file} has {len(exc.messages)} errors{more}; nothing was changed", 2
-        ) from exc
+    file = _read(args.file)
     known = registry_import.entries(target)
-    found = registry_import.differences(known, said, args.replace)
+    found = registry_import.differences(known, file.gateways, args.replace)
     registry_import.check(found)
     if not args.dry_run:
-        _write(target, found)
-    strange = sorted(said.keys() - {each.gateway for each in queries.enrolments(target)})
+        found = _write(target, found)
+    enrolled = {each.gateway for each in queries.enrolments(target)}
+    imported = _Imported(file, found, sorted(file.gateways.keys() - enrolled), args.dry_run)
     if args.json:
-        display.print_json(_described(said.keys(), found, strange, args.dry_run))
+        display.print_json(imported.described())
     else:
-        _show(target, len(said), found, strange, args.dry_run)
+        imported.show(target, args.limit)
     return 0
+
+
+def _read(name: str) -> File:
+    try:
+        return read(_content(name))
+    except FileError as exc:
+        for message in exc.messages[:_ERRORS]:
+            print(f"{name}: {message}", file=sys.stderr)
+        number = len(exc.messages)
+        more = f" ({number - _ERRORS} more)" if number > _ERRORS else ""
+        errors = "1 error" if number == 1 else f"{number} errors"
+        raise TargetError(f"{name} has {errors}{more}; nothing was changed", 2) from exc
 
 
 def _content(name: str) -> bytes:
@@ -155,43 +176,55 @@ def _content(name: str) -> bytes:
     return content
 
 
-def _write(target: Target, found: list[Difference]) -> None:
+def _write(target: Target, found: list[Difference]) -> list[Difference]:
+    """What was changed: others may have done a part meanwhile."""
     target.dynamodb(), target.output("RegistryTable")  # made here, once, not by each thread
     with ThreadPoolExecutor(_WRITERS) as pool:
-        for _ in watched(
-            pool.map(lambda each: registry_import.write(target, each), found), "import", len(found)
-        ):
-            pass
+        done = pool.map(lambda each: registry_import.write(target, each), found)
+        return [each for each in watched(done, "import", len(found)) if each]
 
 
-def _show(target: Target, gateways: int, found: list[Difference], strange: list[str], dry: bool) -> None:
-    console = display.console()
-    rows = [(each.gateway, *map(display.clean, line)) for each in found for line in each.lines()]
-    if rows:
-        console.print(display.table(f"changes of the registry of {target.place}", _CHANGES, rows))
-    done = "would change" if dry else "changed"
-    console.print(
-        f"{gateways} gateways in the file, {len(found)} {done}, {gateways - len(found)} as they were"
-    )
-    if found and not dry:
-        console.print(
-            f"shown with the next batch of a gateway, {CACHED_S / 60:.0f} minutes from now at most",
-            style="dim",
-        )
-    if strange:
-        console.print(
-            f"not enrolled: {', '.join(strange[:5])}{' ...' if len(strange) > 5 else ''}", style="yellow"
-        )
+@dataclass(frozen=True, slots=True)
+class _Imported:
+    """What came of an import."""
 
+    file: File
+    changes: list[Difference]
+    strange: list[str]
+    """Gateways that are not enrolled."""
+    dry_run: bool
 
-def _described(gateways: Any, found: list[Difference], strange: list[str], dry: bool) -> dict[str, Any]:
-    return {
-        "gateways": len(gateways),
-        "dry_run": dry,
-        "changes": [
-            {"gateway": each.gateway, "what": what, "before": before, "after": after}
-            for each in found
-            for what, before, after in each.lines()
-        ],
-        "not_enrolled": strange,
-    }
+    def show(self, target: Target, limit: int) -> None:
+        """For people."""
+        console, gateways = display.console(), len(self.file.gateways)
+        rows = [(each.gateway, *map(display.clean, line)) for each in self.changes for line in each.lines()]
+        if rows:
+            _table(f"changes of the registry of {target.place}", _CHANGES, rows, limit)
+        if self.file.renamed:
+            id_, name = next(iter(self.file.renamed.items()))
+            number = len(self.file.renamed)
+            nodes = "1 node" if number == 1 else f"{number} nodes"
+            console.print(f"{nodes} renamed, {display.clean(id_)} to {name} first")
+        done = "would change" if self.dry_run else "changed"
+        same = gateways - len(self.changes)
+        console.print(f"{gateways} gateways in the file, {len(self.changes)} {done}, {same} as they were")
+        if self.changes and not self.dry_run:
+            minutes = f"{CACHED_S / 60:.0f} minutes from now at most"
+            console.print(f"shown with the next batch of a gateway, {minutes}", style="dim")
+        if self.strange:
+            more = " ..." if len(self.strange) > 5 else ""
+            console.print(f"not enrolled: {', '.join(self.strange[:5])}{more}", style="yellow")
+
+    def described(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "gateways": len(self.file.gateways),
+            "dry_run": self.dry_run,
+            "changes": [
+                {"gateway": each.gateway, "what": what, "before": before, "after": after}
+                for each in self.changes
+                for what, before, after in each.lines()
+            ],
+            "renamed": self.file.renamed,
+            "not_enrolled": self.strange,
+        }

@@ -8,9 +8,11 @@ from typing import Any, cast
 
 from cloud import keys, queries, registry_metadata
 from cloud.registry import Entry, parse
-from cloud.registry_file import over
-from cloud.registry_metadata import MAX_ITEM, NOTHING_SAID, LinkMetadata, Metadata
+from cloud.registry_metadata import MAX_ITEM, NOTHING_SAID, LinkMetadata, Metadata, over
 from cloud.target import Target, TargetError, failures
+
+_ATTEMPTS = 10
+"""At one gateway, against others that import at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,10 @@ class Difference:
     gateway: str
     before: Metadata
     after: Metadata
+    said: Metadata
+    """By the file."""
+    replaced: bool = False
+    """Whether what the file does not say is dropped."""
 
     def lines(self) -> Iterator[tuple[str, str, str]]:
         """What, before and after, for people; nothing is an empty text."""
@@ -64,10 +70,13 @@ def differences(
     found = []
     for gateway, given in sorted(said.items()):
         before = known[gateway].metadata if gateway in known else NOTHING_SAID
-        after = over(NOTHING_SAID if replaced else before, given)
-        if after != before:
-            found.append(Difference(gateway, before, after))
-    return found
+        found.append(_difference(gateway, before, given, replaced))
+    return [each for each in found if each.after != each.before]
+
+
+def _difference(gateway: str, before: Metadata, said: Metadata, replaced: bool) -> Difference:
+    after = over(NOTHING_SAID if replaced else before, said)
+    return Difference(gateway, before, after, said, replaced)
 
 
 def check(found: Sequence[Difference]) -> None:
@@ -78,8 +87,23 @@ def check(found: Sequence[Difference]) -> None:
             raise TargetError(f"{each.gateway}: its links take {size:,} B in the registry, not {MAX_ITEM:,}")
 
 
-def write(target: Target, difference: Difference) -> None:
-    """Write what is now said of one gateway, unless somebody else did since it was read."""
+def write(target: Target, difference: Difference) -> Difference | None:
+    """Write what is now said of one gateway; returns what was changed, None when others had done it.
+
+    What somebody else wrote since it was read is read again, and the file's words go over that.
+    """
+    for _ in range(_ATTEMPTS):
+        if difference.after == difference.before:
+            return None
+        if _put(target, difference):
+            return difference
+        now = _metadata(target, difference.gateway)
+        difference = _difference(difference.gateway, now, difference.said, difference.replaced)
+    raise TargetError(f"{difference.gateway}: others import all the time; do it again")
+
+
+def _put(target: Target, difference: Difference) -> bool:
+    """Replace what was said before; whether it was still that."""
     item = registry_metadata.pack(difference.gateway, difference.after)
     request: dict[str, Any] = {"TableName": target.output("RegistryTable"), "Item": item}
     if difference.before == NOTHING_SAID:
@@ -93,5 +117,17 @@ def write(target: Target, difference: Difference) -> None:
         try:
             client.put_item(**request)
         except client.exceptions.ConditionalCheckFailedException:
-            message = f"{difference.gateway}: somebody else imports at the same time; do it again"
-            raise TargetError(message) from None
+            return False
+    return True
+
+
+def _metadata(target: Target, gateway: str) -> Metadata:
+    """What is said of a gateway now; raises TargetError when a newer linkview said it."""
+    key = {keys.PARTITION: {"S": gateway}, keys.SORT: {"S": keys.METADATA}}
+    client = cast(Any, target.dynamodb())
+    with failures(target):
+        answer = client.get_item(TableName=target.output("RegistryTable"), Key=key, ConsistentRead=True)
+    try:
+        return registry_metadata.parse(answer["Item"]) if "Item" in answer else NOTHING_SAID
+    except ValueError as exc:
+        raise TargetError(f"{gateway}: {exc}: is there a newer linkview?") from exc

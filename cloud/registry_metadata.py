@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from cloud import keys
@@ -49,6 +49,26 @@ class Metadata:
 
 
 NOTHING_SAID = Metadata()
+
+
+def over(before: Metadata, after: Metadata) -> Metadata:
+    """What was said before with what is said now over it; what is not said now stays."""
+    place = {
+        name: getattr(after, name)
+        for name in ("site", "region", "latitude", "longitude")
+        if getattr(after, name) not in ("", None)
+    }
+    return replace(
+        before, **place, links=_over(before.links, after.links), peers=_over(before.peers, after.peers)
+    )
+
+
+def _over(before: Mapping[str, LinkMetadata], after: Mapping[str, LinkMetadata]) -> dict[str, LinkMetadata]:
+    merged = dict(before)
+    for name, said in after.items():
+        known = merged.get(name, LinkMetadata())
+        merged[name] = LinkMetadata(said.medium or known.medium, said.capacity_kbps or known.capacity_kbps)
+    return merged
 
 
 def pack(gateway: str, metadata: Metadata) -> Item:

@@ -116,7 +116,10 @@ CONTENT = {
     "infinity": (with_reading(at_ms=float("inf")), "at_ms is not a whole number"),
     "a negative number": (with_reading(sent=-1), "sent -1 is not within 0 to"),
     "a number too large for its column": (with_reading(sent=1 << 16), "sent 65536 is not within 0 to"),
-    "a number too large for JSON": (as_json().replace(b"12000", b"9" * 5000), "not JSON: a number is too long"),
+    "a number too large for JSON": (
+        as_json().replace(b"12000", b"9" * 5000),
+        "not JSON: a number is too long",
+    ),
     "a name that is not a column": (with_reading(rtt_p51_us=1), "unknown fields"),
     "a link with the separator of keys": (with_reading(link="a#b"), "link 'a#b' is not a valid id"),
     "a gateway with the separator of keys": (as_json(gateway="gw-1#20261121"), "is not a valid name"),

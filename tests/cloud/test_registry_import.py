@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud import latest
+from cloud import keys, latest, registry_import, registry_metadata
 from cloud.latest import Neighbour
-from cloud.registry_file import FileError, read
+from cloud.registry_file import read
+from cloud.registry_import import Difference
 from cloud.registry_metadata import LinkMetadata, Metadata
+from cloud.registry_rows import FileError
+from cloud.target import Target, TargetError
 from edge_agent.contract import Link
 from tests.cloud.records import batch, envelope, records
 from tests.cloud.views import View
@@ -39,25 +41,6 @@ SAID = {
     ),
     "gw-2": Metadata("Valley"),
 }
-GRAPH: dict[str, Any] = {
-    "type": "NetworkGraph",
-    "protocol": "static",
-    "version": None,
-    "metric": None,
-    "nodes": [
-        {"id": "gw-1", "properties": {"site": "Hill", "latitude": -33.9, "longitude": 18.4}},
-        {"id": "gw-2"},
-    ],
-    "links": [
-        {
-            "source": "gw-1",
-            "target": "gw-2",
-            "cost": 1.0,
-            "properties": {"medium": "radio", "capacity_mbps": 54},
-        },
-        {"source": "gw-2", "target": "gw-1", "cost": 1.0, "properties": {"capacity_kbps": 10_000}},
-    ],
-}
 
 
 def errors(content: str) -> list[str]:
@@ -67,16 +50,8 @@ def errors(content: str) -> list[str]:
 
 
 def test_a_csv_file_tells_of_gateways_links_and_peers() -> None:
-    assert read(CSV.encode()) == SAID
-    assert read(("\ufeff" + CSV.replace("\n", "\r\n")).encode()) == SAID  # as spreadsheets save it
-
-
-def test_a_netjson_graph_tells_of_nodes_and_of_links_in_both_directions() -> None:
-    """What a link says holds for both directions, until the other direction says otherwise."""
-    assert read(json.dumps(GRAPH).encode()) == {
-        "gw-1": Metadata("Hill", "", -33.9, 18.4, {}, {"gw-2": LinkMetadata("radio", 54_000)}),
-        "gw-2": Metadata(peers={"gw-1": LinkMetadata("radio", 10_000)}),
-    }
+    assert read(CSV.encode()).gateways == SAID
+    assert read(("\ufeff" + CSV.replace("\n", "\r\n")).encode()).gateways == SAID  # as spreadsheets save it
 
 
 @pytest.mark.parametrize(
@@ -92,6 +67,8 @@ def test_a_netjson_graph_tells_of_nodes_and_of_links_in_both_directions() -> Non
         ("gw-1,,,,,a.b,,,0", "line 3: capacity_mbps 0 is not within 1 kbit/s and 4294967296 kbit/s"),
         ("gw-1,,,,,,,radio,", "line 3: medium or capacity of gw-1, but no link and no peer that has it"),
         ("gw-1,,", "line 3: 3 cells, not 9"),
+        ("gw-1,Hill,,,,,,,", "line 3: site of gw-1 is Hill, but Table Mountain in line 2"),
+        ("gw-1,,,1,2,,,,", "line 3: coordinates of gw-1 is 1.0, 2.0, but -33.962778, 18.409722 in line 2"),
         (f"gw-1,{'x' * 129},,,,,,,", f"line 3: site {'x' * 20!r} is longer than 128 or not printable"),
         ("gw-1,\x1b[2J,,,,,,,", "line 3: site '\\x1b[2J' is longer than 128 or not printable"),
     ],
@@ -101,6 +78,24 @@ def test_what_is_wrong_is_named_with_its_line(row: str, message: str) -> None:
     assert errors(f"{header}\n{first}\n{row}\n") == [message]
 
 
+def test_rows_that_contradict_each_other_are_both_named() -> None:
+    rows = CSV + "gw-1,,,,,a.b,,fibre,866.7\ngw-1,,,,,,gw-2,fibre,999\ngw-2,Valley,,,,,,,\n"
+    assert errors(rows) == [
+        "line 7: medium of gw-1 link a.b is fibre, but radio in line 3",
+        "line 8: capacity_kbps of gw-1 peer gw-2 is 999000, but 1000000 in line 4",
+    ]
+
+
+def test_tables_of_other_languages_and_formats_are_read_or_named() -> None:
+    for delimiter in (";", "\t"):
+        assert read(CSV.replace(",", delimiter).encode()).gateways == SAID
+    (said,) = errors(CSV.replace(",", ";").replace("866.7", "866,7"))
+    assert said == "line 3: capacity_mbps '866,7' is no number: decimals follow a point"
+    assert errors('<?xml version="1.0"?><graphml/>') == [
+        "line 1: this is XML: give CSV, or NetJSON of type NetworkGraph"
+    ]
+
+
 def test_all_errors_are_told_at_once() -> None:
     assert len(errors(CSV + "bad name,,,,,,,,\ngw-3,,\n")) == 2
 
@@ -108,16 +103,6 @@ def test_all_errors_are_told_at_once() -> None:
 def test_a_header_that_is_not_known_is_named() -> None:
     assert errors("gateway,colour\n")[0].startswith("line 1: 'colour' is not known; the columns are gateway,")
     assert errors("site\nHill\n")[0].startswith("line 1: a column gateway, and none twice")
-
-
-def test_an_error_in_netjson_is_named_with_the_line_of_its_object() -> None:
-    text = json.dumps(GRAPH, indent=1).replace("-33.9", "-133.9")
-    line = next(number for number, each in enumerate(text.splitlines(), 1) if '"gw-1"' in each) - 1
-    assert errors(text) == [f"line {line}: latitude -133.9 is not within -90 and 90 degrees"]
-    assert errors('{"type": "NetworkGraph",\n "nodes": [}')[0].startswith("line 2: ")
-    assert errors('{"type": "NetworkRoutes"}') == [
-        "line 1: NetJSON of type 'NetworkRoutes', not NetworkGraph"
-    ]
 
 
 @given(st.text(max_size=60) | st.text(max_size=40).map(lambda rest: "{" + rest), st.binary(max_size=8))
@@ -164,6 +149,53 @@ def test_a_dry_run_shows_the_changes_and_writes_nothing(cloud: Cloud, view: View
     assert cloud.items("registry") == []
 
 
+def test_imports_at_the_same_time_both_reach_the_registry(cloud: Cloud, view: View, target: Target) -> None:
+    """Of the same file one finds the work done; of others each adds what it says."""
+    said = read(CSV.encode()).gateways
+    other = {"gw-1": Metadata("Elsewhere", links={"c.d": LinkMetadata("fibre")})}
+    mine, same, others = (registry_import.differences({}, each) for each in (said, said, other))
+    assert all(registry_import.write(target, each) for each in mine)
+    assert [registry_import.write(target, each) for each in same] == [None, None]
+    (changed,) = (registry_import.write(target, each) for each in others)
+    assert changed is not None
+    assert [what for what, _, _ in changed.lines()] == ["site", "link c.d"]
+    stored = registry_import.entries(target)["gw-1"].metadata
+    assert (stored.site, stored.region, set(stored.links)) == ("Elsewhere", "Western Cape", {"a.b", "c.d"})
+
+
+def test_an_import_gives_up_when_others_never_rest(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first, _) = registry_import.differences({}, read(CSV.encode()).gateways)
+    tries: list[Difference] = []
+
+    def never(target: Target, difference: Difference) -> bool:
+        tries.append(difference)
+        return False
+
+    monkeypatch.setattr(registry_import, "_put", never)
+    with pytest.raises(TargetError, match="gw-1: others import all the time; do it again"):
+        registry_import.write(target, first)
+    assert len(tries) == 10
+
+
+def test_metadata_of_a_newer_linkview_is_not_overwritten(cloud: Cloud, target: Target) -> None:
+    (first, _) = registry_import.differences({}, read(CSV.encode()).gateways)
+    item = {**registry_metadata.pack("gw-1", Metadata()), keys.SAID: {"S": '{"v":9}'}}
+    cloud.client.put_item(TableName=cloud.settings.registry_table, Item=item)
+    with pytest.raises(TargetError, match=r"gw-1: .*: is there a newer linkview"):
+        registry_import.write(target, first)
+    assert cloud.items("registry") == [item]
+
+
+def test_long_tables_are_shown_in_part(cloud: Cloud, view: View, file: Path) -> None:
+    file.write_text("gateway,site\n" + "".join(f"gw-{number},Hill\n" for number in range(60)))
+    for arguments, total in ((("import", str(file)), 60), (("list",), 60)):
+        _, out, _ = view("registry", *arguments)
+        assert out.count("Hill") == 50
+        assert f"{total - 50} more: --limit 0 shows all" in out
+    assert view("registry", "list", "--limit", "0")[1].count("Hill") == 60
+    assert len(view.json("registry", "list")) == 60
+
+
 def test_what_a_file_does_not_say_stays_unless_it_is_to_replace(view: View, cloud: Cloud, file: Path) -> None:
     view("registry", "import", str(file))
     file.write_text("gateway,site\ngw-1,Lion's Head\n")
@@ -179,6 +211,6 @@ def test_a_file_with_errors_changes_nothing_and_is_a_wrong_command_line(
     code, out, err = view("registry", "import", str(file))
     assert (code, out) == (2, "")
     assert f"{file}: line 7: 'bad name' cannot be a gateway's name" in err
-    assert "has 1 errors; nothing was changed" in err
+    assert "has 1 error; nothing was changed" in err
     assert cloud.items("registry") == []
     assert view("registry", "import", "nowhere.csv")[0] == 2
