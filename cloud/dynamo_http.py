@@ -2,7 +2,7 @@
 
 A client of botocore takes 1 ms of CPU for a call and reads megabytes of models when it is made; most of what
 a call costs is then not its work. This one takes the same arguments, gives the same answers and raises the
-same errors. Credentials and signature are botocore's, the connections those of urllib3, as botocore's are.
+same errors. Credentials and signature are botocore's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import time
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
 from functools import partialmethod
-from typing import TYPE_CHECKING, Any
+from http.client import HTTPException
+from typing import Any
 from urllib.parse import quote, urlsplit
 from zlib import crc32
 
@@ -29,14 +30,9 @@ from botocore.exceptions import (
     NoCredentialsError,
     SSLError,
 )
-from urllib3 import HTTPConnectionPool, Timeout, connection_from_url
-from urllib3.exceptions import HTTPError
-from urllib3.exceptions import SSLError as TlsError
 
 from cloud.dynamo import ATTEMPTS, CONNECT_S, READ_S
-
-if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse
+from cloud.http_connections import Answer, Connections
 
 PAUSE_S = 0.05
 """Before the second attempt, at most."""
@@ -95,26 +91,20 @@ class Client:
         self._credentials = credentials
         self._environment = environment
         self._sleep = sleep
-        self._settings: dict[str, Any] = {"timeout": Timeout(connect=CONNECT_S, read=answer_s)}
-        if self.endpoint.startswith("https:"):
-            self._settings["ssl_context"] = _trust(environment)
-        self._pool = self._connections()
-
-    def _connections(self) -> HTTPConnectionPool:
-        return connection_from_url(self.endpoint, maxsize=KEPT, **self._settings)
+        context = _trust(environment) if self.endpoint.startswith("https:") else None
+        self._connections = Connections(self.endpoint, context, CONNECT_S, answer_s, KEPT)
 
     def _call(self, operation: str, **request: Any) -> dict[str, Any]:
         """The answer to one request; raises ClientError, SSLError, HTTPClientError."""
         content = json.dumps(request, default=_base64, separators=(",", ":")).encode()
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                headers = self._headers(operation, content)
-                answer = self._pool.urlopen("POST", "/", content, headers, retries=False, redirect=False)
+                answer = self._connections.post(content, self._headers(operation, content))
                 given = _given(answer)
             # RuntimeError: credentials that are over (botocore), JSON nested too deep (Python).
-            except (HTTPError, OSError, ValueError, RuntimeError) as exc:
+            except (HTTPException, OSError, ValueError, RuntimeError) as exc:
                 # After a pause the other end has closed them all: the next attempt must find a new one.
-                self._pool = self._connections()
+                self._connections.close()
                 failed: Exception = self._failure(exc)
                 again = True
             else:
@@ -143,7 +133,7 @@ class Client:
         return headers
 
     def _failure(self, exc: Exception) -> BotoCoreError:
-        if isinstance(exc, TlsError):
+        if isinstance(exc, ssl.SSLError):
             return SSLError(endpoint_url=self.endpoint, error=exc)
         # What a server says is part of some messages, at any length.
         return HTTPClientError(error=f"{type(exc).__name__}: {exc}"[:200])
@@ -172,12 +162,12 @@ def _trust(environment: Mapping[str, str]) -> ssl.SSLContext:
         raise InvalidConfigError(error_msg=f"AWS_CA_BUNDLE, {bundle!r}, cannot be used: {exc}") from exc
 
 
-def _given(answer: BaseHTTPResponse) -> dict[str, Any]:
-    """The content of an answer, {} of an error without; raises HTTPError, ValueError, RuntimeError."""
-    content = answer.data
+def _given(answer: Answer) -> dict[str, Any]:
+    """The content of an answer, {} of an error without; raises HTTPException, ValueError, RuntimeError."""
+    content = answer.content
     # DynamoDB's own, which botocore checks as well (botocore, retries/special.py).
     if (told := answer.headers.get("x-amz-crc32")) and int(told) != crc32(content):
-        raise HTTPError("an answer that does not have its checksum")
+        raise HTTPException("an answer that does not have its checksum")
     try:
         given = json.loads(content, object_hook=_bytes)
     except ValueError:
@@ -185,7 +175,7 @@ def _given(answer: BaseHTTPResponse) -> dict[str, Any]:
     if isinstance(given, dict):
         return given
     if answer.status == 200:
-        raise HTTPError("an answer that is no JSON object")
+        raise HTTPException("an answer that is no JSON object")
     return {}
 
 

@@ -33,6 +33,7 @@ FILES = (
     "cloud/gaps_store.py",
     "cloud/gaps_watch.py",
     "cloud/health.py",
+    "cloud/http_connections.py",
     "cloud/ingest.py",
     "cloud/keys.py",
     "cloud/latest.py",
