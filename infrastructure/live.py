@@ -39,7 +39,7 @@ STAGES = (
     ("acknowledged", "acknowledged by the broker", "readings"),
     ("bridge.forwarded", "through the rule, on the stream", "batches"),
     ("mapping.records", "taken by the ingest function", "batches"),
-    ("metric.Readings", "stored in the table", "readings"),
+    ("metric.Readings", "written to the table, repeats too", "readings"),
     ("metric.Quarantined", "quarantined", "records"),
 )
 
@@ -147,7 +147,7 @@ def plain(snapshot: Snapshot, elapsed_s: float) -> str:
         f"{elapsed_s:4.0f} s",
         f"measured {counts['measured']:,}",
         f"acknowledged {counts['acknowledged']:,}",
-        f"stored {counts.get('metric.Readings', 0):,}",
+        f"written {counts.get('metric.Readings', 0):,}",
         f"lag {snapshot.lag_ms / 1000:.1f} s",
     )
     return "  ".join(figures) + "".join(f"  {name} FAILED" for name in snapshot.failed)
