@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cloud import display, queries
 from cloud.buckets import FINE, HOUR, Step
 from cloud.display import Column
-from cloud.fleet_names import gateways
+from cloud.fleet_names import gateways, require
 from cloud.keys import DAY_MS
 from cloud.target import Target, TargetError, add_options, from_arguments
 from cloud.uptime import Month, Uptime
@@ -60,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     target = from_arguments(args)
     names = [args.gateway] if args.gateway else gateways(target)
     found = _gather(target, names, since_ms, until_ms, step, args.degraded / 100)
+    if args.gateway and not found:
+        require(target, args.gateway)
     if args.link:
         found = [each for each in found if each.link == args.link]
         if not found:

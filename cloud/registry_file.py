@@ -35,6 +35,8 @@ def read(content: bytes) -> File:
         line = content[: exc.start].count(b"\n") + 1
         raise FileError([f"line {line}: not UTF-8 text"]) from exc
     start = given.lstrip()[:1]
+    if not start:
+        raise FileError(["line 1: the file is empty"])
     if start == "<":
         raise FileError(["line 1: this is XML: give CSV, or NetJSON of type NetworkGraph"])
     return File(*registry_netjson.read(given)) if start == "{" else File(_csv(given))
@@ -42,8 +44,7 @@ def read(content: bytes) -> File:
 
 def _csv(given: str) -> dict[str, Metadata]:
     lines = given.splitlines()
-    delimiter = max(_DELIMITERS, key=lines[0].count) if lines else ","
-    reader = csv.reader(lines, strict=True, delimiter=delimiter)
+    reader = csv.reader(lines, strict=True, delimiter=max(_DELIMITERS, key=lines[0].count))
     said = Said()
     try:
         header = [cell.strip().lower() for cell in next(reader, [])]

@@ -114,6 +114,8 @@ def read(given: str) -> tuple[dict[str, Metadata], dict[str, str]]:
         raise FileError([f"line {exc.lineno}: {exc.msg}"]) from exc
     except RecursionError:
         raise FileError(["line 1: nested too deeply"]) from None
+    except ValueError:
+        raise FileError(["line 1: a number is too long"]) from None
     if document.get("type") != "NetworkGraph":
         raise FileError([f"line 1: NetJSON of type {document.get('type')!r}, not NetworkGraph"])
     said, names = Said(), _Names()
@@ -134,10 +136,10 @@ def _node(said: Said, names: _Names, line: int, node: Mapping[str, Any]) -> None
 def _link(said: Said, names: _Names, line: int, link: Mapping[str, Any]) -> None:
     try:
         near, far = names.end(link.get("source")), names.end(link.get("target"))
+        cells = _cells(link, OF_LINK)
     except ValueError as exc:
         said.wrong.append(f"line {line}: {exc}")
         return
-    cells = _cells(link, OF_LINK)
     said.take(line, {"gateway": near, "peer": far, **cells})
     said.take(line, {"gateway": far, "peer": near, **cells}, implied=True)
 
@@ -160,6 +162,12 @@ def _properties(given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _cells(given: Mapping[str, Any], columns: tuple[str, ...]) -> dict[str, str]:
-    """What an object or its properties say, as cells of a row."""
+    """What an object or its properties say, as cells of a row; raises ValueError for what is none."""
     said = {**given, **_properties(given)}
-    return {name: str(said[name]).strip() for name in columns if said.get(name) is not None}
+    return {name: _cell(name, said[name]) for name in columns if said.get(name) is not None}
+
+
+def _cell(name: str, value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{name} is neither text nor a number")
+    return str(value).strip()

@@ -159,6 +159,11 @@ def test_a_link_without_readings_in_the_month_is_one_line(
     assert capsys.readouterr().err.startswith(f"linkview: nothing of link x in {MONTH}")
 
 
+def test_a_gateway_that_is_not_known_is_one_line(filled: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    assert linkview.main(["availability", "--stack", STACK, "--month", MONTH, "--gateway", "nope"]) == 1
+    assert capsys.readouterr().err.startswith("linkview: no gateway nope on")
+
+
 def test_a_month_that_has_not_begun_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert linkview.main(["availability", "--month", "2099-01"]) == 2
     assert "has not begun yet" in capsys.readouterr().err

@@ -96,6 +96,10 @@ def test_tables_of_other_languages_and_formats_are_read_or_named() -> None:
     ]
 
 
+def test_an_empty_file_is_said_to_be() -> None:
+    assert errors("") == errors("\n \n") == ["line 1: the file is empty"]
+
+
 def test_all_errors_are_told_at_once() -> None:
     assert len(errors(CSV + "bad name,,,,,,,,\ngw-3,,\n")) == 2
 

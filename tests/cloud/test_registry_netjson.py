@@ -66,6 +66,9 @@ def test_an_error_in_netjson_is_named_with_the_line_of_its_object() -> None:
     line = next(number for number, each in enumerate(text.splitlines(), 1) if '"gw-1"' in each) - 1
     assert errors(text.encode()) == [f"line {line}: latitude -133.9 is not within -90 and 90 degrees"]
     assert errors(b'{"type": "NetworkGraph",\n "nodes": [}')[0].startswith("line 2: ")
+    assert errors(b'{"type": "NetworkGraph", "nodes": [' + b"9" * 5_000 + b"]}") == [
+        "line 1: a number is too long"
+    ]
     assert errors(b'{"type": "NetworkRoutes"}') == [
         "line 1: NetJSON of type 'NetworkRoutes', not NetworkGraph"
     ]
@@ -137,6 +140,8 @@ def test_each_direction_may_say_its_own_in_any_order() -> None:
         ([{}], "no id is given"),
         ([{"id": ["a"]}], "id \"['a']\" is no text"),
         ([{"id": True}], "id 'True' is no text"),
+        ([{"id": "a", "properties": {"site": {"x": 1}}}], "site is neither text nor a number"),
+        ([{"id": "a", "properties": {"latitude": True, "longitude": 1}}], "latitude is neither text nor"),
     ],
 )
 def test_ids_that_are_no_gateways_or_the_same_one_are_named(nodes: list[Node], message: str) -> None:
