@@ -64,6 +64,9 @@ _PASSING = frozenset(
 )
 """Errors worth a second attempt: those of botocore's standard mode (botocore, retries/standard.py), and of
 DynamoDB's model in it."""
+_FAILURES = (HTTPException, OSError, ValueError, RuntimeError, OverflowError, MemoryError)
+"""Of a request that has no answer. RuntimeError: credentials that are over (botocore), JSON nested too deep
+(Python); the last two: an answer that says it is longer than anything."""
 _BROKEN = frozenset({500, 502, 503, 504})
 
 
@@ -101,8 +104,7 @@ class Client:
             try:
                 answer = self._connections.post(content, self._headers(operation, content))
                 given = _given(answer)
-            # RuntimeError: credentials that are over (botocore), JSON nested too deep (Python).
-            except (HTTPException, OSError, ValueError, RuntimeError) as exc:
+            except _FAILURES as exc:
                 # After a pause the other end has closed them all: the next attempt must find a new one.
                 self._connections.close()
                 failed: Exception = self._failure(exc)
@@ -142,10 +144,11 @@ class Client:
 def _server(named: str) -> str:
     """Scheme and authority of an endpoint; raises ValueError, as botocore does, for what is none."""
     url = urlsplit(named.rstrip("/"))
-    extra = url.path or url.query or url.fragment or url.username
-    if url.scheme not in ("http", "https") or not url.hostname or extra:
+    extra = url.path or url.query or url.fragment or "@" in url.netloc or "%" in url.netloc
+    if url.scheme not in ("http", "https") or not url.hostname or extra or not named.isascii():
         raise ValueError(f"Invalid endpoint: {named}")
-    return f"{url.scheme}://{url.netloc}"
+    # In lower case, as it is signed.
+    return f"{url.scheme}://{url.netloc.lower()}"
 
 
 def _trust(environment: Mapping[str, str]) -> ssl.SSLContext:

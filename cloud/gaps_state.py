@@ -162,23 +162,39 @@ def _bounded(gaps: Gaps, before_ms: int) -> Gaps:
     """Without what is too old, and what is too much: the item's size has a limit."""
     latest = sorted(gaps.epochs, key=lambda epoch: (gaps.epochs[epoch].last_ms, epoch))[-MAX_EPOCHS:]
     epochs: dict[int, Epoch] = {}
-    spans, told, asked = MAX_SPANS, MAX_TOLD, MAX_ASKED
-    for epoch in reversed(latest):
+    used = [0, 0, 0]
+    for older, epoch in zip(range(len(latest) - 1, -1, -1), reversed(latest), strict=True):
         known = gaps.epochs[epoch]
         if known.held and known.last_ms < before_ms:
             continue
+        # Half of all is shared evenly, the rest goes to the latest ones: older holes are as real.
+        spans, told, asked = (
+            most - taken - older * (most // (2 * MAX_EPOCHS))
+            for most, taken in zip((MAX_SPANS, MAX_TOLD, MAX_ASKED), used, strict=True)
+        )
         held, given_up = closed_before(known.held, before_ms, spans)
         kept = Epoch(
             held,
             _last(_recent(without(known.told, held), before_ms), told),
-            _last(sorted({each for each in known.asked if each.at_ms >= before_ms}), asked),
+            _last(sorted(_pending(known, held, before_ms)), asked),
             known.given_up + given_up,
         )
         epochs[epoch] = kept
-        spans, told, asked = spans - len(held), told - len(kept.told), asked - len(kept.asked)
+        parts = (held, kept.told, kept.asked)
+        used = [taken + len(part) for taken, part in zip(used, parts, strict=True)]
     lost = {each for each in gaps.unnumbered if each.told_ms >= before_ms}
     recent = _last(sorted(lost, key=lambda each: each.order), MAX_UNNUMBERED)
     return Gaps(gaps.gateway, dict(sorted(epochs.items())), recent)
+
+
+def _pending(known: Epoch, held: Sequence[Span], before_ms: int) -> set[Asked]:
+    """Requests that are not too old, but for numbers that are given up: nothing has come of them."""
+    return {
+        each
+        for each in known.asked
+        if each.at_ms >= before_ms
+        and is_held(known.held, each.first, each.end) == is_held(held, each.first, each.end)
+    }
 
 
 def _last(items: Sequence[_T], most: int) -> tuple[_T, ...]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from email.message import Message
-from http.client import HTTPConnection, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from select import POLLIN, poll
 from socket import socket
-from ssl import SSLContext
+from ssl import SSLContext, SSLSocket
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -39,36 +40,45 @@ class Connections:
         self._free: deque[HTTPConnection] = deque()
 
     def post(self, content: bytes, headers: Mapping[str, str]) -> Answer:
-        """The whole answer to a request for "/"; raises OSError, HTTPException, ValueError for headers."""
+        """The whole answer to a request for "/".
+
+        Raises OSError, HTTPException, ValueError for headers, OverflowError or MemoryError for an answer
+        that says it is longer than anything.
+        """
         connection = self._take()
         try:
             connection.request("POST", "/", content, headers)
             response = connection.getresponse()
             answer = Answer(response.status, response.headers, response.read())
+            if answer.status < 200:
+                raise HTTPException(f"{answer.status} is no answer")
         except BaseException:
             connection.close()
             raise
-        if connection.sock and len(self._free) < self._kept:
+        if connection.sock:
             self._free.append(connection)
-        else:
-            connection.close()
+            self._close_but(self._kept)
         return answer
 
     def close(self) -> None:
         """End those that are kept."""
-        while self._free:
-            self._free.pop().close()
+        self._close_but(0)
+
+    def _close_but(self, kept: int) -> None:
+        """End what was not used for longest, until so many are left."""
+        while len(self._free) > kept:
+            # Another thread may have had it.
+            with suppress(IndexError):
+                self._free.popleft().close()
 
     def _take(self) -> HTTPConnection:
         """The one that was used last, which is the likeliest to be open; else a new one."""
-        while self._free:
-            try:
+        with suppress(IndexError):
+            while True:
                 connection = self._free.pop()
-            except IndexError:  # another thread had it
-                break
-            if not _has_ended(connection.sock):
-                return connection
-            connection.close()
+                if not _has_ended(connection.sock):
+                    return connection
+                connection.close()
         return self._new()
 
     def _new(self) -> HTTPConnection:
@@ -88,7 +98,9 @@ class Connections:
 
 
 def _has_ended(kept: socket) -> bool:
-    """Whether there is something to read although nothing was asked: the other end has closed it."""
+    """Whether there is something to read although nothing was asked: mostly the end of the connection."""
+    if isinstance(kept, SSLSocket) and kept.pending():
+        return True
     asked = poll()
     asked.register(kept, POLLIN)
     return bool(asked.poll(0))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import StringIO
 
 from cloud import registry_netjson
 from cloud.registry_metadata import Metadata
@@ -43,8 +44,8 @@ def read(content: bytes) -> File:
 
 
 def _csv(given: str) -> dict[str, Metadata]:
-    lines = given.splitlines()
-    reader = csv.reader(lines, strict=True, delimiter=max(_DELIMITERS, key=lines[0].count))
+    delimiter = max(_DELIMITERS, key=given.splitlines()[0].count)
+    reader = csv.reader(StringIO(given, newline=""), strict=True, delimiter=delimiter)
     said = Said()
     try:
         header = [cell.strip().lower() for cell in next(reader, [])]

@@ -106,12 +106,12 @@ def _put(target: Target, difference: Difference) -> bool:
     """Replace what was said before; whether it was still that."""
     item = registry_metadata.pack(difference.gateway, difference.after)
     request: dict[str, Any] = {"TableName": target.output("RegistryTable"), "Item": item}
+    before = registry_metadata.pack(difference.gateway, difference.before)[keys.SAID]
+    request["ConditionExpression"] = "said = :before"
+    request["ExpressionAttributeValues"] = {":before": before}
     if difference.before == NOTHING_SAID:
-        request["ConditionExpression"] = "attribute_not_exists(said)"
-    else:
-        before = registry_metadata.pack(difference.gateway, difference.before)[keys.SAID]
-        request["ConditionExpression"] = "said = :before"
-        request["ExpressionAttributeValues"] = {":before": before}
+        # Never said, or forgotten again.
+        request["ConditionExpression"] += " OR attribute_not_exists(said)"
     client = cast(Any, target.dynamodb())
     with failures(target):
         try:

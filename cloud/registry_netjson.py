@@ -163,7 +163,8 @@ def _properties(given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _cells(given: Mapping[str, Any], columns: tuple[str, ...]) -> dict[str, str]:
     """What an object or its properties say, as cells of a row; raises ValueError for what is none."""
-    said = {**given, **_properties(given)}
+    properties = {name: value for name, value in _properties(given).items() if value is not None}
+    said = {**given, **properties}
     return {name: _cell(name, said[name]) for name in columns if said.get(name) is not None}
 
 

@@ -111,11 +111,11 @@ def _metadata(gateway: str, given: Mapping[str, str]) -> Metadata:
     if (latitude is None) != (longitude is None):
         raise ValueError("latitude and longitude are given together or not at all")
     said = LinkMetadata(_text(given, "medium"), _capacity(given))
-    links, peers = {}, {}
-    if given.get("link"):
+    links, peers, peer = {}, {}, _text(given, "peer")
+    if given.get("link"):  # where it leads its gateway says itself
         links[_name(given, "link", LINK_PATTERN)] = said
-    elif given.get("peer"):
-        peers[_text(given, "peer")] = said
+    elif peer:
+        peers[peer] = said
     elif said != LinkMetadata():
         raise ValueError(f"medium or capacity of {gateway}, but no link and no peer that has it")
     return Metadata(_text(given, "site"), _text(given, "region"), latitude, longitude, links, peers)

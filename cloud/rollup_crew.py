@@ -21,10 +21,11 @@ def do_all(
 ) -> Mapping[str, str]:
     """Do the work for each name; returns those that are left, each with the reason.
 
-    One that DynamoDB will never take, or that fails in a way nobody foresaw, is done, and handed to
+    One that DynamoDB will never take, or that fails twice in a way nobody foresaw, is done, and handed to
     ``refused`` with the reason, from any thread.
     """
     reasons: dict[str, str] = {}
+    failed: set[str] = set()
 
     def one(name: str) -> bool:
         try:
@@ -38,6 +39,11 @@ def do_all(
             # It would fail for ever, and the others must not wait for it.
             refused(name, str(exc))
         except Exception:
+            if name not in failed:
+                # Once it may be for want of memory, or of what else passes.
+                failed.add(name)
+                reasons[name] = traceback.format_exc()
+                return False
             # Whatever is wrong with one gateway is no reason to leave the fleet without rollups.
             refused(name, traceback.format_exc())
         return True

@@ -58,6 +58,7 @@ def decode_json(data: bytes) -> Batch:
         raise ContractError("not JSON: a number is too long") from None
     except RecursionError:
         raise ContractError("not JSON: nested too deeply") from None
+    require(isinstance(given, dict), "not a JSON object")
     try:
         batch = _batch(given)
     except KeyError as exc:

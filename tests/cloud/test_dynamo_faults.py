@@ -83,6 +83,8 @@ def says(content: bytes) -> Callable[[Any], None]:
         (b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"At', "5 more expected"),
         (b'HTTP/1.1 200 OK\r\n\r\n{"At', "no JSON object"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}", "IncompleteRead"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 23 + b"\r\n\r\n{}", "OverflowError"),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n", "103 is no answer"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000, "LineTooLong"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 200, "more than 100 headers"),
     ],

@@ -77,6 +77,12 @@ def test_a_request_is_signed_as_botocore_signs_it(cloud: Cloud, there: Endpoint,
     assert (head.get("x-amz-security-token") or "") == token
 
 
+def test_a_host_in_upper_case_is_asked_as_it_is_signed(cloud: Cloud, there: Endpoint) -> None:
+    named = f"http://LocalHost:{there.server_port}"
+    put(Client(ENVIRONMENT | {"AWS_ENDPOINT_URL_DYNAMODB": named}), cloud)
+    assert there.heads.pop()["host"] == f"localhost:{there.server_port}"
+
+
 def test_a_request_tells_which_invocation_it_is_of(cloud: Cloud, there: Endpoint) -> None:
     """The runtime gives each invocation an id of its own (Lambda developer guide, "Runtime API")."""
     environment = there.environment | {"_X_AMZN_TRACE_ID": "Root=1"}
@@ -119,6 +125,9 @@ def test_a_region_has_the_endpoint_that_botocore_knows(region: str) -> None:
         "ftp://dynamodb.local",
         "https://",
         "https://user:word@dynamodb.local",
+        "https://:word@dynamodb.local",
+        "https://büro.local",
+        "https://[fe80::1%25lo]",
         "https://dynamodb.local/path",
         "https://dynamodb.local?query",
     ],

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud import gaps_item, gaps_state
-from cloud.gap_ranges import Span, Told, joined
+from cloud.gap_ranges import Hole, Span, Told, joined
 from cloud.gaps_item import Stored
-from cloud.gaps_state import Asked, Epoch, Gaps, Unnumbered, observe
+from cloud.gaps_state import Asked, Epoch, Gaps, Unnumbered, ask, observe
 from edge_agent.contract import Batch, Loss, Reading
 from tests.cloud.gaps_cloud import HOUR, sealed, seen, telling, told
 from tests.cloud.records import EPOCH, NOW
@@ -168,10 +168,29 @@ def test_nothing_is_unbounded() -> None:
     gaps = seen([*many, telling(*lost, first=10**9)])
     assert len(gaps.epochs) <= gaps_state.MAX_EPOCHS
     assert len(gaps.unnumbered) == gaps_state.MAX_UNNUMBERED
-    assert len(gaps.epochs[99].held) == gaps_state.MAX_SPANS - 700
+    assert len(gaps.epochs[99].held) > gaps_state.MAX_SPANS // 2
+    assert min(len(each.held) for each in gaps.epochs.values()) > gaps_state.MAX_SPANS // 40
     held = sum(len(each.held) for each in gaps.epochs.values())
     assert held <= gaps_state.MAX_SPANS + gaps_state.MAX_EPOCHS
     assert sum(len(each.told) for each in gaps.epochs.values()) <= gaps_state.MAX_TOLD
+
+
+def test_many_holes_of_one_life_neither_fill_nor_explain_away_those_of_another() -> None:
+    older = seen([sealed(0, 5, 1), sealed(8, 2, 1), telling(told(5, 3, Loss.FULL, 1), first=10**9)])
+    asked = ask(older, [(1, Hole(5, 8, None, None, None))], NOW)
+    newer = [sealed(20 * number, 1, 2) for number in range(3 * gaps_state.MAX_SPANS)]
+    gaps = seen(newer, asked)
+    assert [each for epoch, each in gaps.missing() if epoch == 1] == [
+        each for epoch, each in asked.missing() if epoch == 1
+    ]
+    assert gaps.epochs[1].answered() == []
+
+
+def test_a_request_for_numbers_that_are_given_up_is_forgotten_not_answered() -> None:
+    gaps = ask(seen([sealed(0, 5), sealed(8, 2)]), [(EPOCH, Hole(5, 8, None, None, None))], NOW)
+    many = seen([sealed(20 * number, 1) for number in range(1, 3 * gaps_state.MAX_SPANS)], gaps)
+    assert many.epochs[EPOCH].given_up > 0
+    assert (many.epochs[EPOCH].asked, many.epochs[EPOCH].answered()) == ((), [])
 
 
 def test_what_is_kept_at_most_fits_into_an_item_whatever_the_gateway_says() -> None:

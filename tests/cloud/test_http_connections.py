@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -70,3 +71,20 @@ def test_all_that_are_kept_are_closed_together_and_new_ones_made(there: Endpoint
     post(to)
     assert there.connections == AT_ONCE + 1
     to.close()
+
+
+def test_several_threads_may_close_and_ask_at_once(there: Endpoint) -> None:
+    to, before = connections(there, 2), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def ask_and_close(number: int) -> bytes:
+        if number % 2:
+            to.close()
+        return post(to)
+
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(ask_and_close, range(800))) == {b"{}"}
+    finally:
+        sys.setswitchinterval(before)
+        to.close()

@@ -69,6 +69,8 @@ def test_a_csv_file_tells_of_gateways_links_and_peers() -> None:
         ("gw-1,,", "line 3: 3 cells, not 9"),
         ("gw-1,Hill,,,,,,,", "line 3: site of gw-1 is Hill, but Table Mountain in line 2"),
         ("gw-1,,,1,2,,,,", "line 3: coordinates of gw-1 is 1.0, 2.0, but -33.962778, 18.409722 in line 2"),
+        ('gw-1,"Ta\nble",,,,,,,', "line 4: site 'Ta\\nble' is longer than 128 or not printable"),
+        ("gw-1,Ta\x0cgw-2,,,,,,,", "line 3: site 'Ta\\x0cgw-2' is longer than 128 or not printable"),
         (f"gw-1,{'x' * 129},,,,,,,", f"line 3: site {'x' * 20!r} is longer than 128 or not printable"),
         ("gw-1,\x1b[2J,,,,,,,", "line 3: site '\\x1b[2J' is longer than 128 or not printable"),
     ],
@@ -165,6 +167,14 @@ def test_imports_at_the_same_time_both_reach_the_registry(cloud: Cloud, view: Vi
     assert [what for what, _, _ in changed.lines()] == ["site", "link c.d"]
     stored = registry_import.entries(target)["gw-1"].metadata
     assert (stored.site, stored.region, set(stored.links)) == ("Elsewhere", "Western Cape", {"a.b", "c.d"})
+
+
+def test_what_was_forgotten_can_be_said_again(view: View, file: Path) -> None:
+    """An import that says nothing in place of all leaves an item that says nothing."""
+    for content in ("gateway,site\ngw-1,Hill\n", "gateway\ngw-1\n", "gateway,site\ngw-1,Dale\n"):
+        file.write_text(content)
+        assert view.json("registry", "import", str(file), "--replace")["gateways"] == 1
+    assert view.json("registry", "list")[0]["site"] == "Dale"
 
 
 def test_an_import_gives_up_when_others_never_rest(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:

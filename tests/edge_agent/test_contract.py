@@ -25,6 +25,7 @@ from edge_agent.contract import (
     encode,
     not_measured,
 )
+from edge_agent.contract.json_form import decode_json
 from tests.edge_agent.contract_batches import GOLDEN, WIRE, wire
 
 REJECTED = {
@@ -112,6 +113,12 @@ def test_text_is_no_batch_of_a_version_that_is_not_known() -> None:
     for payload in (b"hello, world", b"[1, 2, 3]\n", b"<gateway/>"):
         with pytest.raises(ContractError, match="text, but no JSON object"):
             decode(payload)
+
+
+def test_json_that_is_no_object_is_no_batch() -> None:
+    for payload in (b"[]", b"1", b"null", b'"x"'):
+        with pytest.raises(ContractError, match="not a JSON object"):
+            decode_json(payload)
 
 
 # --- golden files ---------------------------------------------------------------------------------
