@@ -112,10 +112,21 @@ def _rows(gateway: str, entry: Entry) -> list[tuple[str, ...]]:
     where = f"{place.latitude:.5f}, {place.longitude:.5f}" if known else display.NOTHING
     front = gateway, display.clean(place.site), display.clean(place.region), where
     links = [
-        (link, display.clean(peer), display.clean(medium), display.scaled(capacity or None, 1e-3, 1))
+        (link, display.clean(peer), display.clean(medium), _mbps(capacity))
         for link, (peer, medium, capacity) in sorted(entry.said.items())
     ]
+    # What a map says of the way to a peer, of which no link is known yet.
+    known_peers = {peer for peer, _, _ in entry.said.values()}
+    links += [
+        (display.NOTHING, display.clean(peer), display.clean(said.medium), _mbps(said.capacity_kbps))
+        for peer, said in sorted(entry.metadata.peers.items())
+        if peer not in known_peers
+    ]
     return [(*front, *link) for link in links or [(display.NOTHING,) * 4]]
+
+
+def _mbps(capacity_kbps: int) -> str:
+    return display.scaled(capacity_kbps or None, 1e-3, 1)
 
 
 def describe(gateway: str, entry: Entry) -> dict[str, Any]:
@@ -167,6 +178,8 @@ def _read(name: str) -> File:
 
 
 def _content(name: str) -> bytes:
+    if name == "-" and sys.stdin is None:
+        raise TargetError("there is no standard input", 2)
     try:
         content = sys.stdin.buffer.read(MAX_FILE + 1) if name == "-" else Path(name).read_bytes()
     except OSError as exc:

@@ -99,6 +99,7 @@ def write(target: Target, difference: Difference) -> Difference | None:
             return difference
         now = _metadata(target, difference.gateway)
         difference = _difference(difference.gateway, now, difference.said, difference.replaced)
+        check([difference])
     raise TargetError(f"{difference.gateway}: others import all the time; do it again")
 
 

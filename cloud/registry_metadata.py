@@ -44,8 +44,11 @@ class Metadata:
     """By the peer that a link leads to."""
 
     def of(self, link: str, peer: str) -> LinkMetadata | None:
-        """What is said of a link: under its id, else under its peer."""
-        return self.links.get(link) or (self.peers.get(peer) if peer else None)
+        """What is said of a link: under its id, and what that leaves open under its peer."""
+        by_id, by_peer = self.links.get(link), self.peers.get(peer) if peer else None
+        if by_id and by_peer:
+            return LinkMetadata(by_id.medium or by_peer.medium, by_id.capacity_kbps or by_peer.capacity_kbps)
+        return by_id or by_peer
 
 
 NOTHING_SAID = Metadata()

@@ -140,6 +140,8 @@ def _name(given: Mapping[str, str], name: str, pattern: Any) -> str:
 def _number(given: Mapping[str, str], name: str) -> float | None:
     value = given.get(name, "")
     try:
+        if not value.isascii() or "_" in value:  # which Python takes
+            raise ValueError
         return float(value) if value else None
     except ValueError:
         hint = ": decimals follow a point" if "," in value else ""

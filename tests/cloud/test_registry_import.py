@@ -64,6 +64,7 @@ def test_a_csv_file_tells_of_gateways_links_and_peers() -> None:
         ("gw-1,,,1,,,,,", "line 3: latitude and longitude are given together or not at all"),
         ("gw-1,,,,,a b,,,", "line 3: 'a b' cannot be a link's name"),
         ("gw-1,,,,,a.b,,,fast", "line 3: capacity_mbps 'fast' is no number"),
+        ("gw-1,,,,,a.b,,,1_000", "line 3: capacity_mbps '1_000' is no number"),
         ("gw-1,,,,,a.b,,,0", "line 3: capacity_mbps 0 is not within 1 kbit/s and 4294967296 kbit/s"),
         ("gw-1,,,,,,,radio,", "line 3: medium or capacity of gw-1, but no link and no peer that has it"),
         ("gw-1,,", "line 3: 3 cells, not 9"),
@@ -167,6 +168,23 @@ def test_imports_at_the_same_time_both_reach_the_registry(cloud: Cloud, view: Vi
     assert [what for what, _, _ in changed.lines()] == ["site", "link c.d"]
     stored = registry_import.entries(target)["gw-1"].metadata
     assert (stored.site, stored.region, set(stored.links)) == ("Elsewhere", "Western Cape", {"a.b", "c.d"})
+
+
+def test_what_a_link_leaves_open_is_taken_from_its_peer() -> None:
+    said = Metadata(
+        links={"a.b": LinkMetadata("fibre"), "c.d": LinkMetadata()},
+        peers={"far": LinkMetadata("radio", 54_000)},
+    )
+    assert said.of("a.b", "far") == LinkMetadata("fibre", 54_000)
+    assert said.of("c.d", "far") == said.of("e.f", "far") == LinkMetadata("radio", 54_000)
+    assert said.of("e.f", "") is None
+
+
+def test_what_is_said_by_peer_is_listed(view: View, file: Path) -> None:
+    file.write_text("gateway,peer,medium,capacity_mbps\nq2,towerB,microwave,77\n")
+    view("registry", "import", str(file))
+    out = view("registry", "list")[1]
+    assert all(each in out for each in ("towerB", "microwave", "77.0"))
 
 
 def test_what_was_forgotten_can_be_said_again(view: View, file: Path) -> None:
