@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     if args.link:
         found = [each for each in found if each.link == args.link]
         if not found:
-            raise TargetError(f"nothing of link {args.link} in {name} on {target.place}")
+            of = f" of {args.gateway}" if args.gateway else ""
+            raise TargetError(f"nothing of link {args.link}{of} in {name} on {target.place}")
     if args.json:
         display.print_json([describe(each, name, step) for each in found])
     else:

@@ -100,6 +100,12 @@ def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: in
     return kept
 
 
+def more(output: Console, left: int) -> None:
+    """A line that says how many rows are not shown, if any."""
+    if left:
+        output.print(f"{left:,} more: --limit 0 shows all", style="dim")
+
+
 def warn(message: str) -> None:
     """A line on stderr about what the output does not hold."""
     print(f"linkview: {clean(message)}", file=sys.stderr)

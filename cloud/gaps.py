@@ -58,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--most",
-        type=whole(0, 1_000_000),
+        type=whole(1, 1_000_000),
         default=resend.MOST,
         metavar="N",
         help="ask for N holes of a gateway at once (%(default)s)",
@@ -118,8 +118,7 @@ def _list(args: argparse.Namespace, target: Target, known: Sequence[Gaps]) -> No
     console.print(
         display.table(f"missing readings of {target.place}", _COLUMNS, [_cells(row) for row in shown])
     )
-    if len(shown) < len(rows):
-        console.print(f"{len(rows) - len(shown)} more: --limit 0 shows all", style="dim")
+    display.more(console, len(rows) - len(shown))
     open_rows = [row for row in rows if not row.filled]
     unknown = sum(row.count for row in open_rows if row.reason == "unknown")
     console.print(

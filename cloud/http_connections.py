@@ -47,6 +47,9 @@ class Connections:
         """
         connection = self._take()
         try:
+            if not connection.sock:
+                connection.connect()
+                connection.sock.settimeout(self._answer_s)
             connection.request("POST", "/", content, headers)
             response = connection.getresponse()
             answer = Answer(response.status, response.headers, response.read())
@@ -82,19 +85,10 @@ class Connections:
         return self._new()
 
     def _new(self) -> HTTPConnection:
+        """One that is not connected yet."""
         if self._context:
-            connection: HTTPConnection = HTTPSConnection(
-                self._authority, timeout=self._connect_s, context=self._context
-            )
-        else:
-            connection = HTTPConnection(self._authority, timeout=self._connect_s)
-        try:
-            connection.connect()
-        except BaseException:
-            connection.close()
-            raise
-        connection.sock.settimeout(self._answer_s)
-        return connection
+            return HTTPSConnection(self._authority, timeout=self._connect_s, context=self._context)
+        return HTTPConnection(self._authority, timeout=self._connect_s)
 
 
 def _has_ended(kept: socket) -> bool:

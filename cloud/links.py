@@ -85,8 +85,7 @@ def run(args: argparse.Namespace) -> int:
         console.print(f"no links yet on {target.place}")
     else:
         console.print(draw(shown, recent(target, shown, now_ms), f"links of {target.place}"))
-    if len(shown) < len(found):
-        console.print(f"{len(found) - len(shown)} more: --limit 0 shows all", style="dim")
+    display.more(console, len(found) - len(shown))
     notice(target, now_ms, console)
     return 0
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from cloud import display, queries, registry_import
 from cloud.arguments import whole
 from cloud.display import Column
@@ -82,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace, target: Target) -> int:
-    known = registry_import.entries(target)
+    known = _known(target)
     if args.gateway is not None:
         if args.gateway not in known:
             raise TargetError(f"the registry of {target.place} knows no gateway {args.gateway}")
@@ -98,12 +100,16 @@ def _list(args: argparse.Namespace, target: Target) -> int:
     return 0
 
 
+def _known(target: Target) -> dict[str, Entry]:
+    with Console(stderr=True).status("reading the registry"):
+        return registry_import.entries(target)
+
+
 def _table(title: str, columns: Sequence[Column], rows: Sequence[tuple[str, ...]], limit: int) -> None:
     """The first rows: a fleet has more than anybody reads."""
     console, shown = display.console(), rows[: limit or len(rows)]
     console.print(display.table(title, columns, shown))
-    if len(shown) < len(rows):
-        console.print(f"{len(rows) - len(shown):,} more: --limit 0 shows all", style="dim")
+    display.more(console, len(rows) - len(shown))
 
 
 def _rows(gateway: str, entry: Entry) -> list[tuple[str, ...]]:
@@ -151,7 +157,7 @@ def describe(gateway: str, entry: Entry) -> dict[str, Any]:
 
 def _import(args: argparse.Namespace, target: Target) -> int:
     file = _read(args.file)
-    known = registry_import.entries(target)
+    known = _known(target)
     found = registry_import.differences(known, file.gateways, args.replace)
     registry_import.check(found)
     if not args.dry_run:

@@ -27,6 +27,10 @@ class LinkMetadata:
     capacity_kbps: int = 0
     """Nominal capacity, kbit/s."""
 
+    def over(self, other: LinkMetadata) -> LinkMetadata:
+        """This, with what it leaves open from the other."""
+        return LinkMetadata(self.medium or other.medium, self.capacity_kbps or other.capacity_kbps)
+
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
@@ -47,7 +51,7 @@ class Metadata:
         """What is said of a link: under its id, and what that leaves open under its peer."""
         by_id, by_peer = self.links.get(link), self.peers.get(peer) if peer else None
         if by_id and by_peer:
-            return LinkMetadata(by_id.medium or by_peer.medium, by_id.capacity_kbps or by_peer.capacity_kbps)
+            return by_id.over(by_peer)
         return by_id or by_peer
 
 
@@ -69,8 +73,7 @@ def over(before: Metadata, after: Metadata) -> Metadata:
 def _over(before: Mapping[str, LinkMetadata], after: Mapping[str, LinkMetadata]) -> dict[str, LinkMetadata]:
     merged = dict(before)
     for name, said in after.items():
-        known = merged.get(name, LinkMetadata())
-        merged[name] = LinkMetadata(said.medium or known.medium, said.capacity_kbps or known.capacity_kbps)
+        merged[name] = said.over(merged.get(name, LinkMetadata()))
     return merged
 
 

@@ -151,7 +151,7 @@ def _number(given: Mapping[str, str], name: str) -> float | None:
 def _degrees(given: Mapping[str, str], name: str, limit: int) -> float | None:
     value = _number(given, name)
     if value is not None and not -limit <= value <= limit:
-        raise ValueError(f"{name} {given[name]} is not within -{limit} and {limit} degrees")
+        raise ValueError(f"{name} {given[name][:20]} is not within -{limit} and {limit} degrees")
     return value
 
 
@@ -161,5 +161,5 @@ def _capacity(given: Mapping[str, str]) -> int:
     name, factor = (MBPS, 1000) if given.get(MBPS) else ("capacity_kbps", 1)
     value = _number(given, name)
     if value is not None and not 1 <= value * factor <= MOST_KBPS:
-        raise ValueError(f"{name} {given[name]} is not within 1 kbit/s and {MOST_KBPS} kbit/s")
+        raise ValueError(f"{name} {given[name][:20]} is not within 1 kbit/s and {MOST_KBPS} kbit/s")
     return 0 if value is None else round(value * factor)

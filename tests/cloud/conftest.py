@@ -206,8 +206,8 @@ def cloud(target: Target) -> Cloud:
 
 
 @pytest.fixture
-def view(capsys: pytest.CaptureFixture[str]) -> View:
-    """linkview on the stack."""
+def view(capsys: pytest.CaptureFixture[str], target: Target) -> View:
+    """linkview on the stack, which is emptied after it."""
     return View(capsys)
 
 

@@ -9,13 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud import keys, latest, registry_import, registry_metadata
+from cloud import latest
 from cloud.latest import Neighbour
 from cloud.registry_file import read
-from cloud.registry_import import Difference
 from cloud.registry_metadata import LinkMetadata, Metadata
 from cloud.registry_rows import FileError
-from cloud.target import Target, TargetError
 from edge_agent.contract import Link
 from tests.cloud.records import batch, envelope, records
 from tests.cloud.views import View
@@ -156,20 +154,6 @@ def test_a_dry_run_shows_the_changes_and_writes_nothing(cloud: Cloud, view: View
     assert cloud.items("registry") == []
 
 
-def test_imports_at_the_same_time_both_reach_the_registry(cloud: Cloud, view: View, target: Target) -> None:
-    """Of the same file one finds the work done; of others each adds what it says."""
-    said = read(CSV.encode()).gateways
-    other = {"gw-1": Metadata("Elsewhere", links={"c.d": LinkMetadata("fibre")})}
-    mine, same, others = (registry_import.differences({}, each) for each in (said, said, other))
-    assert all(registry_import.write(target, each) for each in mine)
-    assert [registry_import.write(target, each) for each in same] == [None, None]
-    (changed,) = (registry_import.write(target, each) for each in others)
-    assert changed is not None
-    assert [what for what, _, _ in changed.lines()] == ["site", "link c.d"]
-    stored = registry_import.entries(target)["gw-1"].metadata
-    assert (stored.site, stored.region, set(stored.links)) == ("Elsewhere", "Western Cape", {"a.b", "c.d"})
-
-
 def test_what_a_link_leaves_open_is_taken_from_its_peer() -> None:
     said = Metadata(
         links={"a.b": LinkMetadata("fibre"), "c.d": LinkMetadata()},
@@ -193,29 +177,6 @@ def test_what_was_forgotten_can_be_said_again(view: View, file: Path) -> None:
         file.write_text(content)
         assert view.json("registry", "import", str(file), "--replace")["gateways"] == 1
     assert view.json("registry", "list")[0]["site"] == "Dale"
-
-
-def test_an_import_gives_up_when_others_never_rest(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    (first, _) = registry_import.differences({}, read(CSV.encode()).gateways)
-    tries: list[Difference] = []
-
-    def never(target: Target, difference: Difference) -> bool:
-        tries.append(difference)
-        return False
-
-    monkeypatch.setattr(registry_import, "_put", never)
-    with pytest.raises(TargetError, match="gw-1: others import all the time; do it again"):
-        registry_import.write(target, first)
-    assert len(tries) == 10
-
-
-def test_metadata_of_a_newer_linkview_is_not_overwritten(cloud: Cloud, target: Target) -> None:
-    (first, _) = registry_import.differences({}, read(CSV.encode()).gateways)
-    item = {**registry_metadata.pack("gw-1", Metadata()), keys.SAID: {"S": '{"v":9}'}}
-    cloud.client.put_item(TableName=cloud.settings.registry_table, Item=item)
-    with pytest.raises(TargetError, match=r"gw-1: .*: is there a newer linkview"):
-        registry_import.write(target, first)
-    assert cloud.items("registry") == [item]
 
 
 def test_long_tables_are_shown_in_part(cloud: Cloud, view: View, file: Path) -> None:

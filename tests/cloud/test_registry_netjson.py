@@ -155,3 +155,11 @@ def test_what_was_renamed_is_told(cloud: Cloud, view: View, tmp_path: Path) -> N
     path.write_bytes(graph([{"id": "10.0.0.1"}, {"id": "gw-2", "properties": {"site": "x"}}]))
     assert view.json("registry", "import", str(path))["renamed"] == {"10.0.0.1": "10-0-0-1"}
     assert "1 node renamed, 10.0.0.1 to 10-0-0-1 first" in view("registry", "import", str(path))[1]
+
+
+def test_without_a_standard_input_is_one_line(
+    cloud: Cloud, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    code, _, err = view("registry", "import", "-")
+    assert (code, err) == (2, "linkview: there is no standard input\n")

@@ -158,8 +158,9 @@ asyncio.run(main(ProbedLink("a", target="127.0.0.1")))
 """
     )
     sent, received, spent = map(int, said.split())
-    assert sent == received == 206
-    assert 206 * 1_000 < spent < 206 * 1_000 + 10_000
+    # On a busy machine a train is not believed, and what is left of the budget goes into another.
+    assert sent == received >= 206
+    assert sent * 1_000 < spent < sent * 1_000 + 10_000
 
 
 @needs_netns
