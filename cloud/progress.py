@@ -21,7 +21,7 @@ def watched(things: Iterable[T], what: str, total: int | None = None) -> Iterato
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=total == 0 or not sys.stderr.isatty(),
     )
     with bar:
         yield from bar.track(things, total, description=what)

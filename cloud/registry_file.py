@@ -17,6 +17,8 @@ from cloud.registry_rows import COLUMNS, MBPS, FileError, Said
 
 _DELIMITERS = ",;\t"
 """As spreadsheets save a table, by the language they speak."""
+_OTHERS = {"<": "XML", "[": "a JSON list"}
+"""What else people give, by its first character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,8 @@ def read(content: bytes) -> File:
     start = given.lstrip()[:1]
     if not start:
         raise FileError(["line 1: the file is empty"])
-    if start == "<":
-        raise FileError(["line 1: this is XML: give CSV, or NetJSON of type NetworkGraph"])
+    if start in _OTHERS:
+        raise FileError([f"line 1: this is {_OTHERS[start]}: give CSV, or NetJSON of type NetworkGraph"])
     return File(*registry_netjson.read(given)) if start == "{" else File(_csv(given))
 
 

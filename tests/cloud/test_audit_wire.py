@@ -52,14 +52,13 @@ def expected(batch: Batch) -> audit_wire.StoredBatch:
 
 
 @given(batches)
-@settings(deadline=None)
 def test_it_reads_every_batch_that_the_contract_packs(batch: Batch) -> None:
     assert audit_wire.read(encode(batch)) == expected(batch)
     assert audit_wire.gateway_of(encode(batch)) == batch.gateway
 
 
 @given(batches)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_it_reads_the_json_form_to_the_same(batch: Batch) -> None:
     assert audit_wire.read(encode_json(batch)) == expected(batch)
 

@@ -64,7 +64,7 @@ RECORDS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(content=st.lists(RECORDS, max_size=4), place=st.integers(0, 4), number=st.integers(0, 10**9))
 def test_whatever_the_records_hold_nothing_is_raised_or_retried_and_good_neighbours_are_stored(
     cloud: Cloud, content: list[Any], place: int, number: int
@@ -106,7 +106,7 @@ class Kept(Tables):
         return super().batch_write_item(**request)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(payloads=st.lists(damaged(), min_size=1, max_size=4))
 def test_each_record_with_a_right_checksum_is_stored_or_quarantined_once(payloads: list[bytes]) -> None:
     tables, said = Kept(), list[Any]()

@@ -88,7 +88,7 @@ def test_batches_make_the_same_state_and_changes_however_they_arrive(rounds: lis
     assert ({link: State(state & 3) for link, state in found.items()}, changes) == expected
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(ROUNDS, min_size=2, max_size=5), st.data())
 def test_under_faults_and_replays_each_change_is_told_and_the_last_state_stands(
     cloud: Cloud, rounds: list[Any], data: Any

@@ -92,9 +92,9 @@ def test_tables_of_other_languages_and_formats_are_read_or_named() -> None:
         assert read(CSV.replace(",", delimiter).encode()).gateways == SAID
     (said,) = errors(CSV.replace(",", ";").replace("866.7", "866,7"))
     assert said == "line 3: capacity_mbps '866,7' is no number: decimals follow a point"
-    assert errors('<?xml version="1.0"?><graphml/>') == [
-        "line 1: this is XML: give CSV, or NetJSON of type NetworkGraph"
-    ]
+    wanted = "give CSV, or NetJSON of type NetworkGraph"
+    assert errors('<?xml version="1.0"?><graphml/>') == [f"line 1: this is XML: {wanted}"]
+    assert errors('[{"gateway": "gw-1"}]') == [f"line 1: this is a JSON list: {wanted}"]
 
 
 def test_an_empty_file_is_said_to_be() -> None:

@@ -167,7 +167,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(events=EVENTS, seed=st.integers(0, 3))
 def test_whatever_the_order_of_deliveries_passes_and_crashes_the_rollups_are_the_truth(
     events: list[tuple[str, int, int]], seed: int

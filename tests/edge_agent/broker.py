@@ -57,7 +57,7 @@ class Broker:
             self._process = subprocess.Popen(
                 [_mosquitto(), "-c", str(self._folder / "mosquitto.conf")], stdout=out, stderr=out
             )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -116,7 +116,7 @@ class Observer:
         self._client.connect("localhost", broker.port)
         self._client.subscribe([("$aws/rules/#", 1), ("linkpulse/v1/+/gone", 1)])
         self._client.loop_start()
-        assert subscribed.wait(10), "the observer could not subscribe"
+        assert subscribed.wait(60), "the observer could not subscribe"
 
     def _keep(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
         with self._arrived:
@@ -125,12 +125,12 @@ class Observer:
 
     def send(self, topic: str, payload: bytes) -> None:
         """Publish as the cloud does."""
-        self._client.publish(topic, payload, qos=1).wait_for_publish(15)
+        self._client.publish(topic, payload, qos=1).wait_for_publish(60)
 
     def wait_for(self, count: int) -> list[tuple[str, bytes]]:
         """The messages so far, once there are ``count`` of them."""
         with self._arrived:
-            assert self._arrived.wait_for(lambda: len(self.received) >= count, 15), self.received
+            assert self._arrived.wait_for(lambda: len(self.received) >= count, 60), self.received
             return list(self.received)
 
     def close(self) -> None:

@@ -81,7 +81,7 @@ def echo() -> Callable[..., Reading]:
 def eventually() -> Callable[..., None]:
     """Waits until something holds, with a bound that only a failure reaches."""
 
-    def wait(holds: Callable[[], object], within_s: float = 15) -> None:
+    def wait(holds: Callable[[], object], within_s: float = 60) -> None:
         deadline = time.monotonic() + within_s
         while not holds():
             assert time.monotonic() < deadline, "it did not come true"
@@ -94,7 +94,7 @@ def eventually() -> Callable[..., None]:
 def eventually_async() -> Callable[..., object]:
     """The same on the event loop."""
 
-    async def wait(holds: Callable[[], object], within_s: float = 15) -> None:
+    async def wait(holds: Callable[[], object], within_s: float = 60) -> None:
         deadline = time.monotonic() + within_s
         while not holds():
             assert time.monotonic() < deadline, "it did not come true"

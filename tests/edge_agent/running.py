@@ -56,10 +56,14 @@ def recorded(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
+def sent(payloads: list[tuple[str, bytes]]) -> list[bytes]:
+    """The batches, each once however often it was sent; not the will, which a busy machine sends too."""
+    return [*dict.fromkeys(payload for topic, payload in payloads if topic.endswith("/m"))]
+
+
 def delivered(payloads: list[tuple[str, bytes]]) -> list[dict[str, Any]]:
-    """Every reading of the batches, each batch counted once however often it was sent."""
-    sent = dict.fromkeys(payload for topic, payload in payloads if topic.endswith("/m"))  # not the will
-    batches = [decode(payload) for payload in sent]
+    """Every reading of the batches."""
+    batches = [decode(payload) for payload in sent(payloads)]
     return [
         {"gateway": batch.gateway, **describe_reading(reading)}
         for batch in sorted(batches, key=lambda batch: (batch.epoch, batch.first_sequence))

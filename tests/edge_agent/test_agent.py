@@ -14,7 +14,7 @@ import pytest
 
 from edge_agent.contract import decode
 from tests.edge_agent.broker import free_port
-from tests.edge_agent.running import Start, delivered, held, recorded, timeless
+from tests.edge_agent.running import Start, delivered, held, recorded, sent, timeless
 
 
 @pytest.mark.parametrize("publisher", ["paho", "awsiotsdk"])
@@ -114,9 +114,10 @@ def test_sighup_takes_a_valid_configuration_and_keeps_the_spool(
     eventually(lambda: any(line["link"] == "south" for line in recorded(truth)))
     assert agent.end() == 0
     assert timeless(delivered(observer.received)) == timeless(recorded(truth))
-    assert len({decode(payload).epoch for _, payload in observer.received}) == 1
+    batches = [decode(payload) for payload in sent(observer.received)]
+    assert len({batch.epoch for batch in batches}) == 1
     # Until the broker has acknowledged a definition, the next batch has it as well.
-    definitions = [link.id for _, payload in observer.received for link in decode(payload).links]
+    definitions = [link.id for batch in batches for link in batch.links]
     assert [*dict.fromkeys(definitions)] == ["north", "south"]
 
 

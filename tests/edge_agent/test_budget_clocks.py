@@ -134,7 +134,7 @@ ACTIONS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(ACTIONS, max_size=40))
 def test_no_limit_is_passed_and_nothing_forgotten_whatever_crashes_and_clocks_do(
     actions: list[tuple[object, ...]],

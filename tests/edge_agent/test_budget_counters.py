@@ -77,7 +77,7 @@ def test_counters_that_were_never_read_are_not_a_count_of_nothing(gateway: Gatew
     assert counted() is None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 1_000_000), st.floats(1.0, 4.0), st.booleans())
 def test_no_correction_takes_off_what_was_really_sent(seed: int, factor: float, others: bool) -> None:
     """Each booking is at least as large as what is sent of it, up to SETTLE_S later."""

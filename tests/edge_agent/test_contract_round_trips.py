@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from edge_agent.contract import Batch, ContractError, decode, describe, encode, encode_json
 from tests.edge_agent.contract_batches import GOLDEN, batches, wire
 
-patient = settings(deadline=None)  # a slow machine is no failure of the contract
-thorough = settings(deadline=None, max_examples=500)
+thorough = settings(max_examples=500)
 golden_payloads = st.sampled_from([wire(f"v1/{name}.batch") for name in GOLDEN])
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -23,7 +22,6 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@patient
 @given(batches())
 def test_a_batch_comes_back_from_both_forms_as_it_was(batch: Batch) -> None:
     assert decode(encode(batch)) == batch

@@ -104,7 +104,8 @@ def test_the_sockets_are_closed_with_the_round(
     async def rounds(port: int) -> tuple[set[str], set[str]]:
         probe = HttpProbe(HttpSettings(timeout_s=0.5, port=port, tls=False))
         before = open_sockets()
-        await probe(ProbedLink("a", target="127.0.0.1"))
+        with suppress(ProbeError):  # of a busy machine, whose sockets are closed as well
+            await probe(ProbedLink("a", target="127.0.0.1"))
         for _ in range(200):
             if open_sockets() == before:
                 break

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from edge_agent.contract import Batch, Flag, Reading, Sealed, encode, encode_json, unseal
 from edge_agent.contract.pack import ENVELOPE
@@ -26,7 +26,6 @@ def opened(*readings: Reading) -> Sealed:
 
 @pytest.mark.parametrize("pack", [encode, encode_json])
 @given(batch=batches())
-@settings(deadline=None)
 def test_each_series_reading_column_and_time_is_that_of_the_batch(
     pack: Callable[[Batch], bytes], batch: Batch
 ) -> None:

@@ -189,7 +189,7 @@ def test_a_file_that_is_no_whole_pages_or_ends_within_a_frame_was_cut(size: int,
     assert found.is_cut is is_cut
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_whatever_lies_in_its_folder_a_spool_opens_and_takes_readings(data: st.DataObject) -> None:
     disk = MemoryDisk()
