@@ -245,7 +245,8 @@ class _Connection:
         client, self._client = self._client, None
         client.stop(mqtt5.DisconnectPacket())  # with it: or the broker publishes the last will
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopped.wait(), CLOSE_S / 2)
+            async with asyncio.timeout(CLOSE_S / 2):
+                await self._stopped.wait()
         if self._failed_late:
             self._meter.failed_late()
         if not self.socket.ended() and not self._failed_late:

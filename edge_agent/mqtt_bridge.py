@@ -94,7 +94,8 @@ class Bridge:
     async def until_open(self, timeout_s: float) -> None:
         """Wait for the broker's consent; raises PublishError."""
         try:
-            await asyncio.wait_for(asyncio.shield(self._opening), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await asyncio.shield(self._opening)
         except TimeoutError as exc:
             self._lose(f"no connection within {timeout_s:g} s")
             raise self._failure() from exc
@@ -112,7 +113,8 @@ class Bridge:
         self.require_open()
         waiting = self._waiting[key] = _Waiting(self._loop.create_future(), size)
         try:
-            refusal, code = await asyncio.wait_for(asyncio.shield(waiting.answer), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                refusal, code = await asyncio.shield(waiting.answer)
         except TimeoutError as exc:
             self._lose(f"no acknowledgement within {timeout_s:g} s")
             raise self._failure() from exc

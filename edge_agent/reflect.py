@@ -8,6 +8,7 @@ import signal
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from edge_agent.config import ConfigError
@@ -80,10 +81,9 @@ async def _serve(settings: ReflectorSettings, tells: bool) -> Mapping[str, int]:
         while not stop.is_set():
             if tells:
                 _tell(reflector.counters)
-            try:
-                await asyncio.wait_for(stop.wait(), TELL_S if tells else None)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TELL_S if tells else None):
+                    await stop.wait()
         if tells:
             print(file=sys.stderr)
         return dict(reflector.counters)

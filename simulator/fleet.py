@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,10 +81,9 @@ class RealClock:
         if left_s <= 0:
             await asyncio.sleep(0)
             return
-        try:
-            await asyncio.wait_for(stop.wait(), left_s)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left_s):
+                await stop.wait()
 
     @staticmethod
     def _monotonic_ms() -> int:

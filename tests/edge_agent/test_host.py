@@ -73,7 +73,8 @@ def test_a_look_that_takes_long_holds_nobody_up_and_is_not_begun_twice() -> None
         probe = HostProbe(HostSettings(), read)
         for _ in range(3):
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(probe(HOST), 0.05)
+                async with asyncio.timeout(0.05):
+                    await probe(HOST)
         answer.set()
         assert named((await probe(HOST)).values)["memory_total_kib"] == 1000
 

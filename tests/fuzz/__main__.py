@@ -14,7 +14,7 @@ from tests.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
 MISSING = "atheris is not installed: there are packages of it for Python 3.11 to 3.13 on x86-64 Linux"
-GRACE_S = 60
+GRACE_S = 100
 """Beside its time, for the start and the inputs that are there already."""
 
 
