@@ -62,7 +62,7 @@ def test_a_sender_without_the_key_gets_no_answer(tmp_path: Path) -> None:
     measured, ignored = asyncio.run(run())
     got = named(measured)
     assert (got["sent"], got["received"], got["lost_out"], got["rtt_min_us"]) == (3, 0, None, None)
-    assert ignored == 3 + 2, "each packet and both closing ones"
+    assert 3 <= ignored <= 3 + 2, "each packet, and the closing ones for which a busy machine has time"
 
 
 def test_a_closed_port_is_not_measured_rather_than_lost() -> None:
