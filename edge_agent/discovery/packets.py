@@ -52,7 +52,7 @@ def _forgiving(read: Callable[..., T | None]) -> Callable[..., T | None]:
     def reader(*given: Any) -> T | None:
         try:
             return read(*given)
-        except Exception:
+        except Exception:  # scapy raises whatever it comes across: struct.error, IndexError, its own
             return None
 
     return reader
